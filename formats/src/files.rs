@@ -77,7 +77,8 @@ pub const FILES: &[FileSpec] = &[
     file(
         "tables/*",
         "table",
-        "The summary, each metric and the claims as Markdown, CSV and LaTeX. `numbers.tex` has a macro for each number.",
+        "The summary and each metric as Markdown, CSV and LaTeX, the claims as Markdown and LaTeX. `numbers.tex` has a \
+         macro for each number.",
     ),
     file(
         "CITATION.cff",

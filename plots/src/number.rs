@@ -46,6 +46,15 @@ impl Estimate {
         Self { value, ends, decimals: decimals(value, ends), is_signed: false }
     }
 
+    /// [`Self::new`] for a ratio of positive numbers.
+    ///
+    /// Zero is the bound of every ratio: as the lower end of a censored ratio, it says nothing.
+    #[must_use]
+    pub fn of_ratio(value: Option<f64>, ends: Option<[f64; 2]>) -> Self {
+        let is_known = |low: f64| value.is_some() || low > 0.0;
+        Self::new(value, ends.map(|[low, high]| [if is_known(low) { low } else { f64::NEG_INFINITY }, high]))
+    }
+
     /// [`Self::new`] with an [`Interval`].
     pub(crate) fn with_interval(value: Option<f64>, interval: Option<Interval>) -> Self {
         Self::new(value, interval.map(|interval| [interval.low, interval.high]))
@@ -287,6 +296,11 @@ mod tests {
         assert_eq!(texts(infinity, infinity, infinity), ["censored", "censored"]);
         assert_eq!(texts(1.0, f64::NEG_INFINITY, 2.0), ["1.00", "at most 2.00"]);
         assert_eq!(texts(0.96, 0.0, infinity), ["0.960", "at least 0.000"]);
+        let ratio = |low, high| Estimate::of_ratio(None, Some([low, high])).with_range();
+        assert_eq!(
+            [ratio(0.0, infinity), ratio(0.0, 0.25), ratio(1.5, infinity)],
+            ["censored", "at most 0.250", "at least 1.50"]
+        );
         let bound = Estimate::new(None, Some([2.125, infinity]));
         assert_eq!([bound.value(), bound.with_range()], ["-", "at least 2.12"]);
         assert_eq!(Estimate::new(Some(f64::NAN), None).value(), "-");

@@ -30,14 +30,14 @@ impl<'a> ClaimGate<'a> {
         &self.verdicts
     }
 
-    fn of(&self, outcome: Outcome) -> Vec<&'a Verdict> {
-        self.verdicts.iter().copied().filter(|verdict| verdict.outcome == outcome).collect()
+    fn has(&self, outcome: Outcome) -> bool {
+        self.verdicts.iter().any(|verdict| verdict.outcome == outcome)
     }
 
     /// Whether no claim is contradicted and, unless allowed, each claim was measured.
     #[must_use]
     pub fn passes(&self) -> bool {
-        self.of(Outcome::Contradicted).is_empty() && (self.allow_missing || self.of(Outcome::NotMeasured).is_empty())
+        !self.has(Outcome::Contradicted) && (self.allow_missing || !self.has(Outcome::NotMeasured))
     }
 
     /// Whether no claim holds or is contradicted or inconclusive, in which case a passing gate means nothing.
@@ -49,24 +49,24 @@ impl<'a> ClaimGate<'a> {
     /// One line for each claim that does not hold: its name, its verdict and the reason.
     #[must_use]
     pub fn messages(&self) -> Vec<String> {
-        let describe = |verdict: &&&Verdict| {
-            let Verdict { claim, outcome, remark, .. } = **verdict;
-            let measured = verdict.value_text().map(|value| format!(": {value}, expected {}", verdict.expectation()));
+        let describe = |verdict: &Verdict| {
+            let Verdict { claim, outcome, remark, .. } = verdict;
+            let measured = verdict.against_expectation().map_or_else(String::new, |measured| format!(": {measured}"));
             let why = if remark.is_empty() { String::new() } else { format!(" ({remark})") };
-            format!("claim {} is {outcome}{}{why}", claim.name, measured.unwrap_or_default())
+            format!("claim {} is {outcome}{measured}{why}", claim.name)
         };
-        self.verdicts
-            .iter()
-            .filter(|verdict| verdict.outcome != Outcome::Holds)
-            .map(|verdict| describe(&verdict))
-            .collect()
+        self.unmet().map(describe).collect()
+    }
+
+    /// The verdicts on the claims that do not hold.
+    fn unmet(&self) -> impl Iterator<Item = &'a Verdict> {
+        self.verdicts.iter().copied().filter(|verdict| verdict.outcome != Outcome::Holds)
     }
 
     /// The verdicts as text for `width`, with a heading.
     #[must_use]
     pub fn render(&self, width: OutputWidth) -> String {
-        let all: Vec<Verdict> = self.verdicts.iter().map(|verdict| (*verdict).clone()).collect();
-        format!("claims with a gate, of B:\n{}", render(&all, width))
+        format!("claims with a gate:\n{}", render(self.verdicts.iter().copied(), width))
     }
 
     /// The verdicts as a table in Markdown.
@@ -86,11 +86,10 @@ impl<'a> ClaimGate<'a> {
     #[must_use]
     pub fn render_annotations(&self) -> String {
         let mut out = String::new();
-        for verdict in self.verdicts.iter().filter(|verdict| verdict.outcome != Outcome::Holds) {
+        for verdict in self.unmet() {
             let level = if verdict.outcome == Outcome::Contradicted { "error" } else { "warning" };
             let title = property(&format!("{}: {}", verdict.claim.name, verdict.outcome));
-            let measured = verdict.value_text().map(|value| format!("{value}, expected {}", verdict.expectation()));
-            let what = measured.unwrap_or_else(|| verdict.remark.clone());
+            let what = verdict.against_expectation().unwrap_or_else(|| verdict.remark.clone());
             let _ = writeln!(out, "::{level} title={title}::{}", message(&what));
         }
         out

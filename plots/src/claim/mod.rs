@@ -110,15 +110,22 @@ impl Bound {
 }
 
 impl Verdict {
-    /// The bound of the value; `None` if the value is known, or without a bound.
+    /// The bound of the value; `None` if the value is known, or without a bound. Zero as lower bound of a ratio says
+    /// nothing.
     #[must_use]
     pub fn bound(&self) -> Option<Bound> {
         let (interval, _) = self.interval.as_ref().filter(|_| self.value.is_none())?;
-        match (interval.low.is_finite(), interval.high.is_finite()) {
+        let is_low_known = interval.low.is_finite() && !(self.is_ratio() && interval.low <= 0.0);
+        match (is_low_known, interval.high.is_finite()) {
             (true, _) => Some(Bound::AtLeast(interval.low)),
             (false, true) => Some(Bound::AtMost(interval.high)),
             (false, false) => None,
         }
+    }
+
+    /// Whether the value is a ratio of two cells.
+    fn is_ratio(&self) -> bool {
+        matches!(self.claim.comparison, Some(Comparison::Ratio(..)))
     }
 }
 

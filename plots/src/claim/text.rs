@@ -47,6 +47,7 @@ impl Verdict {
                         method.name()
                     )
                 }
+                None if self.bound().is_none() => Ok(()),
                 None => write!(text, " with {level} % confidence ({})", method.name()),
             };
         }
@@ -58,10 +59,9 @@ impl Verdict {
     /// The value or its bound with its unit, for example `ratio 1.79` or `at least 12.1 ms`. `None` without either.
     #[must_use]
     pub fn value_text(&self) -> Option<String> {
-        let value = match (self.value, self.bound()) {
-            (Some(_), _) => format!("{}{}", self.estimate().value(), self.suffix()),
-            (None, Some(_)) => self.estimate().range(&self.suffix())?,
-            (None, None) => return None,
+        let value = match self.value {
+            Some(_) => format!("{}{}", self.estimate().value(), self.suffix()),
+            None => self.estimate().range(&self.suffix())?,
         };
         Some(match (&self.claim.comparison, self.claim.subject) {
             (_, Subject::EveryValue) if self.claim.least.is_some() && self.value == self.extreme_low => {
@@ -75,6 +75,11 @@ impl Verdict {
         })
     }
 
+    /// The value with the expectation: `ratio 1.79, expected at least 2`. `None` without a value or bound.
+    pub(super) fn against_expectation(&self) -> Option<String> {
+        Some(format!("{}, expected {}", self.value_text()?, self.expectation()))
+    }
+
     /// The interval with its unit, for example `1.07 to 1.11`; with one censored end `at least 3.2`. `None` without an
     /// interval.
     #[must_use]
@@ -86,7 +91,11 @@ impl Verdict {
     pub(crate) fn estimate(&self) -> Estimate {
         let scale = if matches!(self.claim.subject, Subject::Share(_)) { 100.0 } else { 1.0 };
         let ends = self.interval.as_ref().map(|(interval, _)| [interval.low, interval.high].map(|end| end * scale));
-        Estimate::new(self.value.map(|value| value * scale), ends)
+        let value = self.value.map(|value| value * scale);
+        if self.is_ratio() {
+            return Estimate::of_ratio(value, ends);
+        }
+        Estimate::new(value, ends)
     }
 
     /// The unit of the texts, after a space.
@@ -100,9 +109,9 @@ impl Verdict {
 
 /// The verdicts as text that fits `width`, with a line that counts them.
 #[must_use]
-pub fn render(verdicts: &[Verdict], width: OutputWidth) -> String {
+pub fn render<'a>(verdicts: impl IntoIterator<Item = &'a Verdict> + Clone, width: OutputWidth) -> String {
     let mut out = String::new();
-    for verdict in verdicts {
+    for verdict in verdicts.clone() {
         let _ = writeln!(out, "{:14}  {}: {}", verdict.outcome, verdict.claim.name, verdict.claim.text.trim());
         for (label, text) in details(verdict) {
             let _ = writeln!(out, "                {label}: {text}");
@@ -114,11 +123,12 @@ pub fn render(verdicts: &[Verdict], width: OutputWidth) -> String {
 
 /// The number of claims with each verdict, as one line.
 #[must_use]
-pub fn count_outcomes(verdicts: &[Verdict]) -> String {
-    let count = |outcome| verdicts.iter().filter(|verdict| verdict.outcome == outcome).count();
+pub fn count_outcomes<'a>(verdicts: impl IntoIterator<Item = &'a Verdict>) -> String {
+    let outcomes: Vec<Outcome> = verdicts.into_iter().map(|verdict| verdict.outcome).collect();
+    let count = |outcome| outcomes.iter().filter(|found| **found == outcome).count();
     format!(
         "{}: {} hold, {} are contradicted, {} inconclusive, {}{} not measured",
-        number::count(verdicts.len(), "claim"),
+        number::count(outcomes.len(), "claim"),
         count(Outcome::Holds),
         count(Outcome::Contradicted),
         count(Outcome::Inconclusive),

@@ -55,7 +55,7 @@ pub(super) fn contrast(
     let effect = effect_of(&strata);
     let gate = gate.unwrap_or_default();
     let margin = Margin { share: gate.margin.or(settings.margin), floor: gate.floor };
-    comparison.margin = margin.share;
+    (comparison.margin, comparison.floor) = (margin.share, margin.floor);
     let tolerance = match (effect, comparison.values[0]) {
         (Effect::Ratio, Some(first)) => Tolerance::of_ratio(margin, first),
         (Effect::Ratio, None) => Tolerance::of_ratio(Margin { floor: None, ..margin }, 1.0),

@@ -75,6 +75,9 @@ pub struct Comparison {
     /// Equivalence margin of the row, as a share; `None` if none is declared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub margin: Option<f64>,
+    /// Difference up to which the sides are equivalent with any ratio, in `unit`: `floor` of the metric's gate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floor: Option<f64>,
     /// Second value minus the first, if a value of the first side is not above zero; it then decides the verdict.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub difference: Option<f64>,
@@ -137,6 +140,7 @@ impl Comparison {
             ratio: None,
             interval: None,
             margin: None,
+            floor: None,
             difference: None,
             difference_interval: None,
             shift: None,

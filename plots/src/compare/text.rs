@@ -102,14 +102,24 @@ pub(super) fn legend(comparisons: &[Comparison], settings: &Settings) -> String 
     };
     let mut margins: Vec<String> = comparisons.iter().filter_map(|row| row.margin).map(declared_percent).collect();
     margins.dedup();
+    let mut floors: Vec<String> = (comparisons.iter())
+        .filter_map(|row| Some(format!("{} {}{}", row.metric, row.floor?, unit_suffix(&row.unit))))
+        .collect();
+    floors.sort_unstable();
+    floors.dedup();
     let margin = match margins.as_slice() {
+        [] if !floors.is_empty() => "no equivalence margin is declared".to_owned(),
         [] => "no equivalence margin is declared, so nothing is called equivalent".to_owned(),
         [one] => format!("equivalence margin {one}"),
         _ => "equivalence margins of the metrics' gates".to_owned(),
     };
+    let floor = match floors.as_slice() {
+        [] => String::new(),
+        several => format!("; a difference up to the floor is equivalent: {}", several.join(", ")),
+    };
     format!(
         "{} over {unit}{within}; {ratio} with its {} % interval, not adjusted for the number of rows{difference}; a \
-         verdict needs p <= {ALPHA} after Holm's adjustment over {}; {margin}",
+         verdict needs p <= {ALPHA} after Holm's adjustment over {}; {margin}{floor}",
         settings.statistic.label(),
         LEVEL * 100.0,
         count_tests(comparisons.iter().filter(|row| row.adjusted_p.is_some()).count())
@@ -217,12 +227,8 @@ fn interval_of(row: &Comparison) -> String {
 }
 
 /// The ratio of a row with its interval.
-///
-/// Zero is the bound of every ratio. As the lower end of a censored ratio, it says nothing.
 pub(crate) fn ratio(row: &Comparison) -> Estimate {
-    let is_known = |low: f64| row.ratio.is_some() || low > 0.0;
-    let low = |low: f64| if is_known(low) { low } else { f64::NEG_INFINITY };
-    Estimate::new(row.ratio, row.interval.map(|interval| [low(interval.low), interval.high]))
+    Estimate::of_ratio(row.ratio, row.interval.map(|interval| [interval.low, interval.high]))
 }
 
 /// The difference of a row with its interval.
@@ -239,7 +245,9 @@ fn side_value(row: &Comparison, value: f64) -> String {
         (None, Some(interval)) => half(interval),
         (None, None) => 0.0,
     };
-    let bare = Estimate::new(Some(value), None);
+    // With zero width, the value has its own digits.
+    let is_certain = ratio(row).has_zero_width() || difference(row).has_zero_width();
+    let bare = Estimate::new(Some(value), is_certain.then_some([value; 2]));
     fixed(value, bare.decimals().max(decimals_of_half_width(half)))
 }
 
@@ -364,6 +372,16 @@ mod tests {
         );
         assert_eq!(notes(6, 20), Vec::<String>::new());
         assert_eq!(notes(6, 0), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_side_has_its_own_digits_if_the_ratio_has_zero_width() {
+        let value = |low, high| {
+            let interval = Some(Interval { low, high, level: 0.95 });
+            let row = Comparison { interval, ratio: Some(1.5), ..Comparison::empty("b", "m", "ms", Better::Lower) };
+            side_value(&row, 307.25)
+        };
+        assert_eq!([value(1.5, 1.5), value(1.4, 1.6)], ["307.2", "307"]);
     }
 
     #[test]

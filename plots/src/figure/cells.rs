@@ -305,9 +305,11 @@ pub(super) fn is_mean_withheld(data: Data<'_>, metrics: &[&Metric], place: &Plac
     rows.any(|row| row.n() > 0 && row.mean_withheld().is_some())
 }
 
-/// Why a caption describes no interval.
-pub(super) fn no_interval_sentence(statistic: Statistic) -> &'static str {
+/// Why a caption describes no interval. `rows` are those of all places.
+pub(super) fn no_interval_sentence<'a>(statistic: Statistic, rows: impl IntoIterator<Item = &'a Row>) -> &'static str {
+    let is_open = |row: &Row| row.quantile_interval(statistic).is_some_and(|interval| interval.high.is_infinite());
     match statistic {
+        _ if rows.into_iter().any(is_open) => "no interval: its upper end is censored",
         Statistic::Mean => "no interval: a mean has one from 100 trials on",
         Statistic::Median => "no interval: a median has one from 6 trials on, of one cell",
         Statistic::P90 | Statistic::P95 | Statistic::P99 => "no interval: too few trials",

@@ -115,10 +115,11 @@ fn describe_metric(
         })
         .collect();
     let mut host = None;
-    let mut notes = Vec::new();
+    let (mut notes, mut all_rows) = (Vec::new(), Vec::new());
     for place in &places.all {
         let rows = cells::rows(data, place, metric);
         host = host.or_else(|| rows.iter().find_map(|row| row.host));
+        all_rows.extend(rows);
         let at = curve_point(data, figure, metric, place, levels[place.tick]);
         notes.push(at.note.clone());
         panels[place.panel].curves[place.group].places.push(at);
@@ -154,7 +155,7 @@ fn describe_metric(
         legend,
         caption: format!(
             "{}{}{knees} {}",
-            line_sentence(figure, &panels, data.rows.iter().any(Row::is_repeated)),
+            line_sentence(figure, &panels, &all_rows, data.rows.iter().any(Row::is_repeated)),
             cells::notes_sentence(places, &notes),
             cells::closing_sentences(data, figure, &[metric], places)
         ),
@@ -236,12 +237,14 @@ fn knee_sentence(panels: &[Panel], groups: &[String]) -> String {
 }
 
 /// The sentence of the caption that defines lines, bands and points.
-fn line_sentence(figure: &Figure, panels: &[Panel], repeated: bool) -> String {
+fn line_sentence(figure: &Figure, panels: &[Panel], rows: &[&Row], repeated: bool) -> String {
     let statistic = figure.statistic.label();
     let places = || panels.iter().flat_map(|panel| &panel.curves).flat_map(|curve| &curve.places);
     let band = match figure.statistic {
         _ if figure.theme == Theme::Paper => "neither intervals nor single trials are drawn",
-        _ if !places().any(|at| at.interval.is_some()) => cells::no_interval_sentence(figure.statistic),
+        _ if !places().any(|at| at.interval.is_some()) => {
+            cells::no_interval_sentence(figure.statistic, rows.iter().copied())
+        }
         Statistic::Median if repeated => "bands: 95 % t interval over repetitions of their medians",
         Statistic::Mean if repeated => "bands: 95 % t interval over repetitions of their means",
         Statistic::Mean => "bands: 95 % interval of the mean (BCa bootstrap, from 100 trials on)",

@@ -165,10 +165,12 @@ fn draw_scale(area: &Area<'_>, sheet: Sheet, layout: &Layout, low: f64, high: f6
         let x = frame.x0 + (f64::from(frame.width()) * (value - low) / (high - low)).round() as i32;
         let tick = format!("{value:.decimals$}");
         let half = text_width(&tick, FONT_SIZE) / 2;
-        if x - half > free {
+        // The last number would be clipped at the edge of the sheet.
+        let middle = x.min(sheet.width - half - points(1.0));
+        if middle - half > free {
             draw_segment(area, (x, bottom), (x, bottom + points(2.0)), theme::INK, 0.7)?;
-            TextFormat::new(FONT_SIZE, HPos::Center, VPos::Top).draw(area, &tick, (x, bottom + points(2.5)))?;
-            free = x + half + points(4.0);
+            TextFormat::new(FONT_SIZE, HPos::Center, VPos::Top).draw(area, &tick, (middle, bottom + points(2.5)))?;
+            free = middle + half + points(4.0);
         }
         n += 1.0;
     }

@@ -52,7 +52,7 @@ fn describe_metrics(
             marks: Vec::new(),
         })
         .collect();
-    let (mut host, mut notes) = (None, Vec::new());
+    let (mut host, mut notes, mut all_rows) = (None, Vec::new(), Vec::new());
     for place in &places.all {
         let mut first_note = String::new();
         for (layer, metric) in metrics.iter().enumerate() {
@@ -75,6 +75,7 @@ fn describe_metrics(
                     .flatten(),
                 note,
             });
+            all_rows.extend(rows);
         }
         notes.push(first_note);
     }
@@ -91,7 +92,7 @@ fn describe_metrics(
         legend: legend(data, figure, metrics, places, &panels),
         caption: format!(
             "{}{} {}",
-            mark_sentence(figure, metrics, &panels, data.rows.iter().any(Row::is_repeated)),
+            mark_sentence(figure, metrics, &panels, &all_rows, data.rows.iter().any(Row::is_repeated)),
             cells::notes_sentence(places, &notes),
             cells::closing_sentences(data, figure, metrics, places)
         ),
@@ -155,7 +156,7 @@ fn legend(
 }
 
 /// The sentence of the caption that defines the marks.
-fn mark_sentence(figure: &Figure, metrics: &[&Metric], panels: &[Panel], repeated: bool) -> String {
+fn mark_sentence(figure: &Figure, metrics: &[&Metric], panels: &[Panel], rows: &[&Row], repeated: bool) -> String {
     let statistic = figure.statistic.label();
     let of_trials = format!("(a trial of several VMs counts as its {statistic})");
     match figure.form {
@@ -180,20 +181,26 @@ fn mark_sentence(figure: &Figure, metrics: &[&Metric], panels: &[Panel], repeate
         _ => {
             let marks = || panels.iter().flat_map(|panel| &panel.marks);
             let intervals = marks().any(|mark| matches!(&mark.shape, MarkShape::Bar { interval: Some(_), .. }));
+            let without;
             let spread = match figure.statistic {
                 _ if figure.theme == Theme::Paper => "; neither intervals nor single trials are drawn, as in the paper",
                 Statistic::Median | Statistic::Mean if repeated => {
                     ", with repetitions the mean over them; whiskers: 95 % t interval over repetitions (from 3 on); \
                      points: single trials"
                 }
-                Statistic::Median if intervals => {
+                Statistic::Median | Statistic::Mean if !intervals => {
+                    without = format!(
+                        "; {}; points: single trials",
+                        cells::no_interval_sentence(figure.statistic, rows.iter().copied())
+                    );
+                    &without
+                }
+                Statistic::Median => {
                     "; whiskers: 95 % order-statistic interval (from 6 trials on); points: single trials"
                 }
-                Statistic::Median => "; no interval below 6 trials; points: single trials",
-                Statistic::Mean if intervals => {
+                Statistic::Mean => {
                     "; whiskers: 95 % interval of the mean (BCa bootstrap, from 100 trials on); points: single trials"
                 }
-                Statistic::Mean => "; no interval of a mean below 100 trials; points: single trials",
                 Statistic::P90 | Statistic::P95 | Statistic::P99 => {
                     "; whiskers: 95 % order-statistic interval; no bar where there are too few trials for an \
                      interval; points: single trials"

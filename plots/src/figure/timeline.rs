@@ -91,7 +91,8 @@ fn segment_sentence(figure: &Figure, rows: &[Row]) -> String {
     let statistic = figure.statistic.label();
     let whiskers = match figure.statistic {
         _ if figure.theme == Theme::Paper => "no intervals are drawn",
-        _ if !rows.iter().any(|row| row.interval.is_some()) => cells::no_interval_sentence(figure.statistic),
+        // Censored VMs have no last phase, so no interval is open.
+        _ if !rows.iter().any(|row| row.interval.is_some()) => cells::no_interval_sentence(figure.statistic, []),
         Statistic::Mean => {
             "whiskers: 95 % interval of the mean end of the last phase (BCa bootstrap, from 100 trials on)"
         }

@@ -178,7 +178,9 @@ pub fn save(run: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut files = Vec::new();
     for table in &tables {
         let path = |end: &str| folder.join(format!("{}.{end}", table.name));
-        for (end, text) in [("md", text::markdown(table)), ("csv", text::csv(table)), ("tex", latex::table(table))] {
+        // A table without numbers, such as that of claims, is for readers only.
+        let csv = table.columns.iter().any(|column| column.kind == Kind::Numbers).then(|| ("csv", text::csv(table)));
+        for (end, text) in [("md", text::markdown(table)), ("tex", latex::table(table))].into_iter().chain(csv) {
             write(&path(end), text.as_bytes())?;
             files.push(path(end));
         }

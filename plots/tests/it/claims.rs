@@ -2,13 +2,15 @@
 
 use microbench_formats::axis::Level;
 use microbench_formats::claim::{Claim, Clock, Comparison, Side, Subject};
+use microbench_formats::figure::{Figure, FigureForm};
 use microbench_formats::record::{CENSORED, FailureReason, Record};
 use microbench_formats::statistic::Statistic;
 use microbench_formats::terminal::OutputWidth;
 use microbench_plots::claim::{Outcome, render};
-use microbench_plots::{Analysis, analyze, plot, report, table};
+use microbench_plots::figure::{Data, describe};
+use microbench_plots::{Analysis, analyze, journal, plot, report, samples, table};
 
-use crate::support::{Run, selection, text};
+use crate::support::{Run, bar, figure, selection, text};
 
 fn side(variant: &str, concurrency: i64) -> Side {
     let of = selection(&[("variant", vec![text(variant)]), ("concurrency", vec![Level::Int(concurrency)])]);
@@ -81,8 +83,7 @@ fn the_interval_decides_the_verdict() {
     plot(run.folder(), None).unwrap();
     report::save(run.folder()).unwrap();
     table::save(run.folder()).unwrap();
-    for file in ["claims.md", "claims.csv", "tables/claims.md", "tables/claims.csv", "tables/claims.tex", "report.html"]
-    {
+    for file in ["claims.md", "claims.csv", "tables/claims.md", "tables/claims.tex", "report.html"] {
         let text = run.read(file);
         for verdict in [Holds, Contradicted, Inconclusive, NotComparable, NotMeasured] {
             assert!(text.contains(&verdict.to_string()), "{file} has no {verdict}");
@@ -183,8 +184,21 @@ fn a_bound_of_a_censored_median_decides_a_claim() {
         ("".into(), "".into(), "at least".into())
     );
     assert!(at(&rows[0], "low").parse::<f64>().is_ok_and(f64::is_finite));
-    assert_eq!((at(&rows[4], "value"), at(&rows[4], "bound")), ("".into(), "at least".into()));
+    assert_eq!((at(&rows[4], "value"), at(&rows[4], "bound")), ("".into(), "at most".into()));
+    assert!(analysis.verdicts[4].measured().starts_with("ratio at most 0."), "{}", analysis.verdicts[4].measured());
     assert!(!csv.contains("inf"), "{csv}");
+}
+
+/// 4 of 9 VMs are censored: the median is known, the upper end of its interval is not.
+#[test]
+fn a_caption_states_that_a_censored_end_leaves_no_interval() {
+    let (run, analysis) = judged_with_losses(9, &[("qemu/1", 4, true)], Vec::new());
+    let samples = samples::samples(&run.plan, &journal::read(&run.path("journal.ndjson")).unwrap());
+    let qemu = bar("QEMU", "qemu", &[("variant", vec![text("qemu")]), ("concurrency", vec![Level::Int(1)])]);
+    let figure = Figure { bars: vec![qemu], ..figure("boot", FigureForm::Bars, &["kernel_boot_time"]) };
+    let data = Data { plan: &run.plan, rows: &analysis.summary, samples: &samples };
+    let caption = describe(data, &figure).unwrap().remove(0).caption;
+    assert!(caption.contains("; no interval: its upper end is censored; points: single trials"), "{caption}");
 }
 
 /// All VMs of `qemu` are censored: it exceeds every upper limit. A lower limit could be larger than the time that was

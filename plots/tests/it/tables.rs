@@ -75,10 +75,10 @@ fn pdflatex(folder: &Path, name: &str) -> (String, bool) {
 }
 
 #[test]
-fn every_table_has_three_formats_and_no_blank_cell() {
+fn every_table_of_numbers_has_three_formats_and_no_blank_cell() {
     let run = published(7);
     let files = table::save(run.folder()).unwrap();
-    assert_eq!(files.len(), 4 * 3 + 1, "summary, two metrics, claims; numbers");
+    assert_eq!(files.len(), 3 * 3 + 2 + 1, "summary, two metrics; claims without CSV; numbers");
     let boot = run.read("tables/metric-kernel_boot_time.md");
     insta::assert_snapshot!(boot);
     insta::assert_snapshot!(
@@ -88,13 +88,15 @@ fn every_table_has_three_formats_and_no_blank_cell() {
         let markdown = run.read(&format!("tables/{name}.md"));
         assert!(!markdown.contains("|  |") && !markdown.replace("\\<", "").contains("<script"), "{name}: {markdown}");
         assert!(markdown.contains("Host: emulated host, virtual time"), "{name}");
+        if name == "claims" {
+            continue;
+        }
         let mut csv = csv::Reader::from_reader(run.read(&format!("tables/{name}.csv")).into_bytes().leak() as &[u8]);
         // The last column, `remarks`, has the reason of each missing number.
-        let has_remarks = csv.headers().unwrap().iter().next_back() == Some("remarks");
-        assert_eq!(has_remarks, name != "claims");
+        assert_eq!(csv.headers().unwrap().iter().next_back(), Some("remarks"));
         for record in csv.records().map(Result::unwrap) {
             let blanks = record.iter().take(record.len() - 1).filter(|field| field.is_empty()).count();
-            let is_explained = has_remarks && record.iter().next_back() != Some("");
+            let is_explained = record.iter().next_back() != Some("");
             assert!(blanks == 0 || is_explained, "{name}.csv has a blank: {record:?}");
         }
     }

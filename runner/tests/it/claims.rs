@@ -147,7 +147,7 @@ fn compare_judges_the_claims_of_the_second_run() {
     let margin = ["--margin", "0.02", "--gate"];
     let (code, out, message) = gate(&bench, &[&["compare", "base", "same"][..], &margin].concat());
     assert_eq!((code, message.as_str()), (Some(0), ""), "{out}");
-    assert!(out.contains("claims with a gate, of B:\nholds           slo: It starts in time.\n"), "{out}");
+    assert!(out.contains("claims with a gate:\nholds           slo: It starts in time.\n"), "{out}");
     with_gate(&bench, "< 100.05", "");
     import("strict");
     for (format, expected) in [

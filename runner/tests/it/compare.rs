@@ -160,6 +160,23 @@ fn a_difference_of_a_metric_without_a_better_direction_passes_the_gate() {
     assert!(table.contains("0 better, 0 worse, 0 equivalent, 0 inconclusive, 1 differs"), "{table}");
 }
 
+/// 110 messages instead of 100 are beyond the margin of 2 %, but within the floor of 20.
+#[test]
+fn a_floor_is_named_where_it_decides() {
+    let bench = with_metrics(&["ok"], "kernel_log_messages = { gate = { floor = 20 } }\n");
+    import_table(&bench, "a", &rows("ok", 1, "kernel_log_messages", &around(100.0)));
+    import_table(&bench, "b", &rows("ok", 1, "kernel_log_messages", &around(110.0)));
+    let stated = "a difference up to the floor is equivalent: kernel_log_messages 20";
+    for format in ["text", "markdown"] {
+        let (code, out, message) = gate(&bench, &["a", "b", "--format", format]);
+        assert_eq!(code, Some(0), "{out}{message}");
+        assert!(out.contains("1 equivalent") && out.replace('\n', " ").contains(stated), "{out}");
+    }
+    let (_, out, _) = gate(&bench, &["a", "b", "--format", "json"]);
+    let out: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(out["rows"][0]["floor"].as_f64(), Some(20.0), "{out}");
+}
+
 #[test]
 fn direction_in_the_manifest_overrides_the_default() {
     let own = "faults = { reading = \"vmm.minor_faults\", better = \"higher\" }\n";
