@@ -19,7 +19,7 @@ use microbench_formats::shard::Shard;
 use microbench_formats::terminal::wrapped_to;
 use microbench_formats::version::FORMAT_VERSION;
 use microbench_measure::errln;
-use microbench_measure::guest::console::FILE_LIMIT;
+use microbench_measure::guest::console::{END_LIMIT, FILE_LIMIT};
 use microbench_measure::sandbox;
 use microbench_measure::sys::durable;
 use microbench_measure::terminal::log;
@@ -125,7 +125,7 @@ pub fn listen_for_signals() -> anyhow::Result<()> {
 }
 
 /// Largest disk space of one VM in the run's folder, bytes: its console log and its records.
-const VM_BYTES: u64 = FILE_LIMIT as u64 + (64 << 10);
+const VM_BYTES: u64 = (FILE_LIMIT + END_LIMIT) as u64 + (64 << 10);
 /// Disk space for the other files of the run, bytes.
 const OTHER_FILES: u64 = 1 << 20;
 

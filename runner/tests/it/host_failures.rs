@@ -220,7 +220,7 @@ mkdir run; cp -r small/run/. run";
     assert!(printed.contains("code 1\n") && printed.contains("code 0\n"), "{printed}{said}");
     assert!(
         said.contains("not enough disk space at ")
-            && said.contains("bytes are free, and the next trial may need 2162688"),
+            && said.contains("bytes are free, and the next trial may need 2228224"),
         "{said}"
     );
     let before = fs::read_to_string(bench.path("before")).unwrap();

@@ -5,12 +5,12 @@
 //! that the runner does while guests boot. Therefore the thread reads what is available and then sleeps for
 //! [`PAUSE`]; a console's time stamp is late by up to that.
 //!
-//! The guest is untrusted: at most [`FILE_LIMIT`] bytes are written to the file, and at most [`LINE_LIMIT`]
-//! bytes of a line are searched. The rest is read and discarded, so that a flood neither blocks the VMM nor
-//! fills the runner's memory.
+//! The guest is untrusted: the file has the first [`FILE_LIMIT`] and the last [`END_LIMIT`] bytes at most, and the
+//! number of bytes between them. At most [`LINE_LIMIT`] bytes of a line are searched. The rest is read and discarded, so
+//! that a flood neither blocks the VMM nor fills the runner's memory or disk.
 
 use microbench_formats::input;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, PipeReader, Read, Write};
 use std::os::fd::AsRawFd;
@@ -28,8 +28,10 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use crate::guest::kernel_errors;
 use crate::sys::clock::Instant;
 
-/// Largest size of a console's log file, bytes. The rest of the console is discarded.
+/// Size of a console's begin in the log file, bytes.
 pub const FILE_LIMIT: usize = 1 << 20;
+/// Size of a longer console's end in the log file, bytes. What is between the two is discarded.
+pub const END_LIMIT: usize = 64 << 10;
 /// Time between two reads of the consoles, stated in docs/explanation/measuring-a-boot.md.
 pub const PAUSE: Duration = Duration::from_micros(200);
 /// Size of the write buffer of a log file, bytes.
@@ -126,6 +128,10 @@ struct State {
     buffer: Vec<u8>,
     /// Bytes that may still be written to the file.
     remaining: usize,
+    /// The last bytes that were not written to the file, [`END_LIMIT`] at most.
+    end: VecDeque<u8>,
+    /// Number of bytes that are neither in the file nor in `end`.
+    omitted: u64,
 }
 
 impl ConsoleReader {
@@ -167,6 +173,8 @@ impl ConsoleReader {
                 tail: Vec::new(),
                 buffer: Vec::new(),
                 remaining: FILE_LIMIT,
+                end: VecDeque::new(),
+                omitted: 0,
             }),
         });
         let number = stream.number();
@@ -192,6 +200,15 @@ impl Console {
         lock(&self.stream.state).marks
     }
 
+    /// Returns the last lines written so far, without control characters.
+    #[must_use]
+    pub fn tail(&self) -> String {
+        let mut state = lock(&self.stream.state);
+        state.read_available(&self.stream.pipe, PIPE_LIMIT);
+        state.flush();
+        state.tail()
+    }
+
     /// Reads the rest of the console and returns its summary. Call it after the VMM has exited. Does not wait
     /// for other processes that have the console open.
     #[must_use]
@@ -200,6 +217,7 @@ impl Console {
         let mut state = lock(&self.stream.state);
         state.read_available(&self.stream.pipe, PIPE_LIMIT);
         state.flush();
+        state.write_end();
         let tail = state.tail();
         ConsoleSummary { marks: state.marks, tail, kernel_error: state.kernel_error.take(), stats: state.stats.take() }
     }
@@ -298,6 +316,11 @@ impl State {
         let kept = bytes.len().min(self.remaining);
         self.buffer.extend_from_slice(&bytes[..kept]);
         self.remaining -= kept;
+        let rest = &bytes[kept..];
+        self.end.extend(rest);
+        let surplus = self.end.len().saturating_sub(END_LIMIT);
+        self.end.drain(..surplus);
+        self.omitted += surplus as u64;
         if self.buffer.len() >= BUFFER_LIMIT {
             self.flush();
         }
@@ -311,6 +334,15 @@ impl State {
             drop(File::options().append(true).open(&self.log).and_then(|mut file| file.write_all(&self.buffer)));
             self.buffer.clear();
         }
+    }
+
+    /// Appends the end of a console that is larger than its file may be.
+    fn write_end(&mut self) {
+        if self.omitted > 0 {
+            self.buffer.extend_from_slice(format!("\n[microbench: {} bytes omitted]\n", self.omitted).as_bytes());
+        }
+        self.buffer.extend(self.end.drain(..));
+        self.flush();
     }
 
     /// Returns the last lines without control characters.
@@ -377,8 +409,18 @@ mod tests {
 
     #[test]
     fn flood_is_truncated_in_file_and_in_memory() {
-        let (_, tail, log) = read(&vec![b'x'; 3 * FILE_LIMIT]);
-        assert_eq!((tail.len(), log.len()), (TAIL_LIMIT, FILE_LIMIT));
+        let (_, tail, log) = read(&[&vec![b'x'; 3 * FILE_LIMIT][..], b"the end"].concat());
+        let note = format!("x\n[microbench: {} bytes omitted]\nx", 2 * FILE_LIMIT + 7 - END_LIMIT);
+        assert_eq!(tail.len(), TAIL_LIMIT);
+        assert_eq!(log.len(), FILE_LIMIT + note.len() - 2 + END_LIMIT);
+        assert!(log.ends_with(b"the end"));
+        assert_eq!(String::from_utf8_lossy(&log[FILE_LIMIT - 1..][..note.len()]), note);
+    }
+
+    #[test]
+    fn console_that_is_slightly_too_large_for_its_file_is_complete() {
+        let text: Vec<u8> = (0..FILE_LIMIT + END_LIMIT).map(|n| b'a' + u8::try_from(n % 26).unwrap()).collect();
+        assert!(read(&text).2 == text);
     }
 
     #[test]
