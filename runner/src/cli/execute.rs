@@ -11,7 +11,7 @@ use microbench_formats::code::Code;
 use microbench_formats::exit;
 use microbench_measure::artifacts::project::Project;
 use microbench_measure::outln;
-use microbench_measure::sandbox::{self, isolation};
+use microbench_measure::sandbox::{self, isolation, vm_namespaces};
 
 use super::arguments::{HostArgument, RepeatedSession, SessionArguments};
 
@@ -49,6 +49,7 @@ pub(super) fn check_kvm(run: &Path, project: &Path, allow_unisolated: bool) -> a
 /// Enters a sandbox, and prints why it would not isolate VMMs; prints an empty line if it would.
 pub(super) fn check_sandbox() -> anyhow::Result<ExitCode> {
     sandbox::enter()?;
+    vm_namespaces::check(&sandbox::mount_scratch()?)?;
     outln!("{}", isolation::why_not_isolated().unwrap_or_default())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -19,8 +19,10 @@ use microbench_measure::parts::Parts;
 use microbench_measure::probe::Probe;
 use microbench_measure::sandbox;
 use microbench_measure::sandbox::isolation;
+use microbench_measure::sandbox::vm_namespaces::VmRoot;
 use microbench_measure::selftest::probe::{FakeGuests, measure};
 use microbench_measure::terminal::log;
+use microbench_measure::vm::Folders;
 use tracing::debug;
 
 use super::emulated::Site;
@@ -99,22 +101,17 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: &Opti
             let unisolated = isolation::require(options.allow_unisolated)?;
             isolation::make_files_readable(&mut run.parts, &run.scratch)?;
             sandbox::prepare_for_containers(&run.parts)?;
+            let root = vm_root(&run)?;
             let mut watcher = Watcher::new(host, messages);
             let clone = run.parts.values().next().and_then(|parts| clone_method(&parts.image, &run.scratch));
             let identity = Identity::collect(host, run.directory.path(), &run.lock, None, clone)?;
             record_host(&run.directory, &identity)?;
             session.begin(host, 1, &identity.machine_name(&owner.machine), unisolated, interleaved_with)?;
             session.probe(measure(Probe::Exact, FakeGuests::for_session(options.fake_guests))?)?;
+            let console = run.directory.console();
+            let folders = Folders { scratch: &run.scratch, console: &console, root: &root };
             execute_stages(&mut session, |session| {
-                local::execute(
-                    session,
-                    &run.plan,
-                    &run.parts,
-                    &run.directory,
-                    &run.scratch,
-                    &mut watcher,
-                    &mut integrity,
-                )
+                local::execute(session, &run.plan, &run.parts, &run.directory, folders, &mut watcher, &mut integrity)
             })?;
         }
         HostKind::Emulated => {
@@ -139,6 +136,11 @@ pub fn execute(run: Directory, project: &Project, host: HostKind, options: &Opti
         }
     }
     session.end()
+}
+
+/// What VMs see of this machine's file system: the system's folders, and the files of the run's engines.
+fn vm_root(run: &Run) -> anyhow::Result<VmRoot> {
+    VmRoot::of_this_host(parts::runtime_files(&run.parts, &run.lock)?, &run.scratch)
 }
 
 /// Clones `image` in `scratch` and returns the method that worked; `None` when none did.
@@ -177,7 +179,7 @@ pub fn check_kvm(run: Directory, project: &Project, allow_unisolated: bool) -> a
         )));
     }
     isolation::make_files_readable(&mut run.parts, &run.scratch)?;
-    match kvm::check(&run.plan, &run.parts, &run.scratch) {
+    match kvm::check(&run.plan, &run.parts, &run.scratch, &vm_root(&run)?) {
         Ok(()) => Ok(()),
         Err(reason) => bail!(Code::NoGuest.with_message(reason.to_string())),
     }

@@ -10,7 +10,9 @@ use microbench_formats::plan::Plan;
 use microbench_formats::record::{FailureReason, Record};
 use microbench_measure::host::interference::Watcher;
 use microbench_measure::parts::Parts;
+use microbench_measure::sandbox::vm_namespaces::VmRoot;
 use microbench_measure::trial::TrialExecution;
+use microbench_measure::vm::Folders;
 use microbench_study::engine::guest_settings::GuestSettings;
 
 use crate::store::status::shared_message;
@@ -24,7 +26,12 @@ const MAX_MESSAGE: usize = 160;
 ///
 /// # Errors
 /// Why the guest did not respond, in one line.
-pub fn check(plan: &Plan, parts: &std::collections::BTreeMap<String, Parts>, scratch: &Path) -> Result<(), String> {
+pub fn check(
+    plan: &Plan,
+    parts: &std::collections::BTreeMap<String, Parts>,
+    scratch: &Path,
+    root: &VmRoot,
+) -> Result<(), String> {
     let candidate = plan.cells.iter().filter_map(|cell| Some((cell, parts.get(cell.id.as_str())?)));
     let Some((cell, parts)) =
         candidate.into_iter().find(|(_, parts)| parts.engine.needs_kvm && parts.not_applicable.is_none())
@@ -40,7 +47,7 @@ pub fn check(plan: &Plan, parts: &std::collections::BTreeMap<String, Parts>, scr
     let parts = &Parts { guest, ..parts.clone() };
     let (run, instrument, workloads) = ("kvm-check", None, &[]);
     let trial = TrialExecution { run, index: 0, attempt: 0, warmup: true, instrument, cell, workloads, parts };
-    let records = trial.execute(scratch, scratch, &mut Watcher::new(HostKind::Kvm, None));
+    let records = trial.execute(Folders { scratch, console: scratch, root }, &mut Watcher::new(HostKind::Kvm, None));
     records.iter().find_map(boot_failure).map_or(Ok(()), Err)
 }
 

@@ -1,7 +1,6 @@
 //! Execution of trials on this machine, in the sandbox of this process.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -12,6 +11,7 @@ use microbench_measure::host::interference::Watcher;
 use microbench_measure::parts::Parts;
 use microbench_measure::trial::TrialExecution;
 use microbench_measure::trial::budget::skipped_records;
+use microbench_measure::vm::Folders;
 
 use super::pause;
 use super::session::{Session, stop_requested, with_warmups};
@@ -26,7 +26,7 @@ pub fn execute(
     plan: &Plan,
     parts: &BTreeMap<String, Parts>,
     run: &Directory,
-    scratch: &Path,
+    folders: Folders<'_>,
     watcher: &mut Watcher,
     integrity: &mut IntegrityCheck,
 ) -> anyhow::Result<()> {
@@ -59,7 +59,7 @@ pub fn execute(
         let changed = |problem: String| skipped_records(&planned, vms, FailureReason::Artifact, &problem);
         let records = match refused.or_else(|| integrity.check(&planned.cell).err().map(changed)) {
             Some(records) => records,
-            None => trial.execute(scratch, &run.console(), watcher),
+            None => trial.execute(folders, watcher),
         };
         session.trial_ended(&planned, &records, &BTreeMap::new(), started_at.elapsed())?;
     }

@@ -307,13 +307,24 @@ pub fn emulated_files(
     init: &Path,
     stripped: &Path,
 ) -> anyhow::Result<BTreeMap<PathBuf, PathBuf>> {
-    let mut files = BTreeSet::new();
+    let mut files = runtime_files(parts, lock)?;
     files.extend(program::libraries(init)?);
+    let mut files: BTreeMap<PathBuf, PathBuf> = files.into_iter().map(|path| (path.clone(), path)).collect();
+    files.insert(init.to_path_buf(), stripped.to_path_buf());
+    Ok(files)
+}
+
+/// The files of the cells' engines: the parts of the cells, and the libraries and data of their programs.
+///
+/// # Errors
+/// When a library is missing.
+pub fn runtime_files(parts: &BTreeMap<String, Parts>, lock: &Lock) -> anyhow::Result<BTreeSet<PathBuf>> {
+    let mut files = BTreeSet::new();
     let applicable = || parts.values().filter(|part| part.not_applicable.is_none());
     let programs: BTreeSet<&str> = applicable().map(|part| part.engine.program.as_str()).collect();
     for part in applicable() {
         files.extend([part.program.clone(), part.image.clone()]);
-        files.extend(part.files.values().chain(&part.kernel).chain(&part.jailer).cloned());
+        files.extend(part.files.values().chain(&part.kernel).chain(&part.jailer).chain(&part.strace).cloned());
     }
     if let Ok(strace) = lock.get(Kind::Program, STRACE) {
         files.insert(strace.path.clone());
@@ -322,7 +333,5 @@ pub fn emulated_files(
     for name in programs {
         files.extend(program::runtime_files(lock.get(Kind::Program, name)?)?);
     }
-    let mut files: BTreeMap<PathBuf, PathBuf> = files.into_iter().map(|path| (path.clone(), path)).collect();
-    files.insert(init.to_path_buf(), stripped.to_path_buf());
     Ok(files)
 }

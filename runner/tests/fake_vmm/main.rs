@@ -10,6 +10,7 @@
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "a VMM without its console may end")]
 
 mod api;
+mod leave;
 mod scan;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -48,6 +49,17 @@ fn main() {
             std::thread::park();
         },
         "print-environment" => print_environment(),
+        "leave-behind" => {
+            println!("fake-vmm: found {}", leave::look_and_leave(folder, arguments.last().expect("a folder")))
+        }
+        "fill-folder" => println!("fake-vmm: {}", leave::fill_folder(folder)),
+        // A wrapper that outlives nothing: it waits for the VMM, which never responds.
+        "wrap" => {
+            let program = std::env::current_exe().expect("this program");
+            let rest = &arguments[1..];
+            let mut vmm = std::process::Command::new(program).arg("silent").args(rest).spawn().expect("a VMM");
+            vmm.wait().expect("a status");
+        }
         "refuse" => {
             eprintln!("fake-vmm: this host lacks the level");
             std::process::exit(1);

@@ -7,8 +7,11 @@ use std::os::unix::fs::PermissionsExt;
 use microbench_formats::record::FailureReason;
 use microbench_measure::sandbox::isolation;
 use microbench_testing::require;
+use serde_json::Value;
 
-use crate::support::{Bench, control_group, in_namespaces, is_root, processes_of, text, trials, wait_until};
+use crate::support::{
+    Bench, control_group, in_namespaces, is_root, left_behind, processes_of, text, trials, wait_until,
+};
 
 #[test]
 fn guest_reaches_neither_other_guests_nor_the_host() {
@@ -86,6 +89,89 @@ fn out_of_memory_vmm_is_recorded_and_the_run_continues() {
             (cell, failure) => panic!("{cell}: {failure:?}"),
         }
     }
+}
+
+/// What the VMMs of the mode `leave-behind` have found, by VM and in the order of trials.
+fn found_by_vms(bench: &Bench) -> Vec<Value> {
+    let mut logs: Vec<_> =
+        fs::read_dir(bench.path("run/console")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    logs.sort();
+    let found = |log: &std::path::PathBuf| {
+        let text = fs::read_to_string(log).unwrap();
+        let said = text.lines().find_map(|line| line.strip_prefix("fake-vmm: found "));
+        serde_json::from_str(said.unwrap_or_else(|| panic!("{text}"))).unwrap()
+    };
+    logs.iter().map(found).collect()
+}
+
+#[test]
+fn vm_finds_nothing_of_the_host_or_of_other_vms_and_leaves_nothing_behind() {
+    require!(trials());
+    let bench = Bench::new();
+    bench.study(&["leave-behind"], "concurrency = [2]\ntrials = 3\nwarmup = false", "");
+    bench.file("project/file", "");
+    for name in ["host.sock", "project/host.sock"] {
+        let path = bench.path(name);
+        // Kept open until the end of this process.
+        std::mem::forget(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let journal = bench.run_study();
+    assert_eq!(journal.executions.len(), 3, "a trial was retried");
+    let mut users = BTreeSet::new();
+    for execution in &journal.executions {
+        assert!(execution.invalid.is_empty(), "{:?}", execution.invalid);
+        for vm in execution.vms.values() {
+            assert_eq!(vm.failure, None);
+            users.insert(vm.readings["vmm.user"].0.clone().map(|user| user as u64));
+        }
+    }
+    assert!(!is_root() || users.len() == 6, "VMs share a user: {users:?}");
+    let found = found_by_vms(&bench);
+    assert_eq!(found.len(), 6);
+    for found in found {
+        // The first process of the namespace, and the VMM.
+        assert_eq!(found["processes"], 2, "{found}");
+        for none in ["segments", "other_folders", "files"] {
+            assert_eq!(found[none], 0, "{none}: {found}");
+        }
+        assert_eq!(found["sockets"], serde_json::json!([false, false]), "{found}");
+        assert_eq!(found["hidden"], serde_json::json!([0, 0, 0]), "{found}");
+        assert_eq!(found["core"], "0", "{found}");
+    }
+    assert_eq!(left_behind(&bench), Vec::<String>::new());
+}
+
+#[test]
+fn vmm_of_a_wrapper_ends_with_it() {
+    require!(trials());
+    let bench = Bench::new();
+    bench.study(&["wrap", "ok"], "concurrency = [1]\ntrials = 2\nwarmup = false", "");
+    let journal = bench.run_study();
+    assert_eq!(journal.executions.len(), 4, "a trial was retried");
+    for execution in &journal.executions {
+        assert!(execution.invalid.is_empty(), "{:?}", execution.invalid);
+        let reason = execution.vms[&0].failure.as_ref().map(|failure| failure.reason);
+        assert_eq!(reason, execution.cell.starts_with("wrap").then_some(FailureReason::Timeout));
+    }
+    assert_eq!(left_behind(&bench), Vec::<String>::new());
+}
+
+#[test]
+fn vm_fills_its_own_share_of_memory_only() {
+    require!(trials());
+    let bench = Bench::new();
+    bench.study(&["fill-folder"], "concurrency = [2]\ntrials = 1\nwarmup = false", "memory_mib = 32");
+    bench.run_study();
+    for vm in 0..2 {
+        let log = fs::read_to_string(bench.path(&format!("run/console/t0000-a0-vm{vm:03}.log"))).unwrap();
+        let said =
+            log.lines().find_map(|line| line.strip_prefix("fake-vmm: wrote ")).unwrap_or_else(|| panic!("{log}"));
+        let written: u32 = said.split(' ').next().unwrap().parse().unwrap();
+        // The disk of 2 MiB, the memory, and 64 MiB.
+        assert!((90..=98).contains(&written) && said.contains("No space left on device"), "{said}");
+    }
+    assert!(bench.counted()[&0].vms.values().all(|vm| vm.failure.is_none()));
 }
 
 /// What a guest reports, the stage at which its VM fails, and a part of the message.

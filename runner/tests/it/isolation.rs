@@ -46,7 +46,7 @@ fn vmm_inherits_no_descriptor_variable_folder_terminal_or_keyring() {
     assert!(files.len() == 3 && files[0] == "/dev/null" && files[1..].iter().all(|f| f.starts_with("pipe:")), "{said}");
     let passed = sys::environment::PASSED_VARIABLES;
     assert!(words("variables").iter().all(|name| passed.contains(&name.as_str())), "{said}");
-    assert_eq!((has["folder"].as_str(), has["session"].as_u64()), (Some("/"), Some(1)), "{said}");
+    assert_eq!((has["folder"].as_str(), has["session"].as_u64()), (Some("/"), Some(0)), "{said}");
     let other: Value = serde_json::from_str(&printed(1)).unwrap();
     let keyrings = [own, has["keyring"].as_i64(), other["keyring"].as_i64()];
     assert!(own.is_none() || BTreeSet::from(keyrings).len() == 3, "keyrings are shared: {keyrings:?}");

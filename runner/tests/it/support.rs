@@ -112,7 +112,7 @@ messages = ["lacks the level"]
             .collect();
         // A deadline is short if a test waits for it to pass, and long otherwise.
         let any = |waited: &[&str]| modes.iter().any(|mode| waited.contains(mode));
-        let boot = if any(&["silent", "flood-console", "mute", "drip", "stopped"]) { 2 } else { 60 };
+        let boot = if any(&["silent", "wrap", "flood-console", "mute", "drip", "stopped"]) { 2 } else { 60 };
         let boot =
             if guest.contains("boot_deadline_s") { String::new() } else { format!("boot_deadline_s = {boot}\n") };
         let stop = if any(&["no-stop"]) { 1 } else { 60 };
@@ -248,6 +248,21 @@ pub(crate) fn trials() -> Requirement {
         if output.status.success() && said.trim().is_empty() { Ok(()) } else { Err(missing()) }
     };
     SANDBOX.get_or_init(check).clone()
+}
+
+/// Processes of the test, and shared memory and files of VMs, that are on this host after a run.
+pub(crate) fn left_behind(bench: &Bench) -> Vec<String> {
+    let mut left: Vec<String> = processes_of(&bench.path("run")).into_iter().map(|(_, line)| line).collect();
+    // The eighth field is the user of the segment (proc_sysvipc_shm(5)).
+    let segments = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
+    let of_vms = |line: &&str| {
+        let user = line.split_whitespace().nth(7).and_then(|user| user.parse::<u32>().ok());
+        user.is_some_and(|user| user >= 0x7000_0000)
+    };
+    left.extend(segments.lines().filter(of_vms).map(str::to_owned));
+    let files = ["/tmp/left", "/var/tmp/left", "/dev/shm/left"].into_iter().filter(|path| Path::new(path).exists());
+    left.extend(files.map(str::to_owned));
+    left
 }
 
 /// Requires root.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use microbench_plots::journal::{self, Execution};
 use tempfile::TempDir;
 
-use crate::support::{Bench, MARK, counted, wait_until};
+use crate::support::{Bench, MARK, counted, left_behind, text, wait_until};
 
 #[test]
 #[ignore = "ten minutes"]
@@ -103,6 +103,26 @@ fn resources_of_the_runner_do_not_grow_over_two_thousand_trials() {
     let failed = counted.values().filter(|execution| execution.vms[&0].failure.is_some()).count();
     println!("{} trials of a fake VMM, {failed} failed", counted.len());
     assert_eq!((counted.len(), failed), (2000, 0));
+}
+
+#[test]
+#[ignore = "a minute"]
+fn one_hundred_trials_that_leave_everything_behind_leave_nothing() {
+    let bench = Bench::new();
+    bench.study(&["leave-behind"], "concurrency = [1]\ntrials = 100\nwarmup = false", "");
+    let output = bench.run(&["run", "study.toml", "--host", "fake", "--out", "run"]);
+    let left = left_behind(&bench);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let journal = bench.journal();
+    let invalid: Vec<_> = journal.executions.iter().flat_map(|execution| &execution.invalid).collect();
+    let failed = journal.executions.iter().filter(|execution| execution.vms[&0].failure.is_some()).count();
+    println!(
+        "{} trials that leave 3 processes, shared memory and 2 files: {} invalid, {failed} failed, {} things left",
+        journal.executions.len(),
+        invalid.len(),
+        left.len()
+    );
+    assert_eq!((journal.executions.len(), invalid.len(), failed, left.len()), (100, 0, 0, 0), "{invalid:?} {left:?}");
 }
 
 /// Boots guests with `kernel` in emulated hosts, `trials` times with each of two VMMs, and samples the runner's

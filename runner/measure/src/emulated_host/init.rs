@@ -19,9 +19,11 @@ use crate::host::resources::{huge_pages, net};
 use crate::probe::Probe;
 use crate::sandbox;
 use crate::sandbox::isolation;
+use crate::sandbox::vm_namespaces::VmRoot;
 use crate::selftest::probe::{FakeGuests, measure};
 use crate::terminal::log;
 use crate::trial::TrialExecution;
+use crate::vm::Folders;
 
 /// Argument of the init, after `--` on the kernel command line. Without it the init does nothing.
 pub const INIT_ARGUMENT: &str = "first-process-of-the-emulated-host";
@@ -62,10 +64,13 @@ fn serve() -> anyhow::Result<()> {
 fn prepare() -> anyhow::Result<()> {
     let none = MsFlags::empty();
     // A jailer changes its root by pivot_root(2), which fails on the initial file system that the kernel
-    // unpacks the archive to. It works on a second mount of the same file system.
+    // unpacks the archive to. It works on a second mount of the same file system. The mount is moved over the first
+    // one, because a process that enters a mount namespace starts at its topmost root.
     let root = Path::new("/root");
     mount(Some("/"), root, None::<&str>, MsFlags::MS_BIND, None::<&str>).context("cannot bind-mount the root")?;
-    std::env::set_current_dir(root).and_then(|()| std::os::unix::fs::chroot(".")).context("cannot change the root")?;
+    std::env::set_current_dir(root).context("cannot enter the root")?;
+    mount(Some("."), "/", None::<&str>, MsFlags::MS_MOVE, None::<&str>).context("cannot move the root")?;
+    std::os::unix::fs::chroot(".").context("cannot change the root")?;
     std::env::set_current_dir("/").context("cannot enter the root")?;
     // /tmp is not mounted over: it is in RAM already, and may contain files of the archive. /run contains
     // snapshots of guests. The memory of the emulated host is sized for them.
@@ -115,7 +120,9 @@ fn execute(job: Job, port: &mut File) -> anyhow::Result<()> {
     }
     let parts = job.parts;
     sandbox::prepare_for_containers(&parts)?;
+    let root = &VmRoot::of_emulated_host(Path::new("/run"), scratch)?;
     wire::send(port, &Message::Probe(measure(Probe::Exact, FakeGuests::for_session(job.fake_guests))?))?;
+    let folders = Folders { scratch, console, root };
     let mut budget = job.budget;
     let mut watcher = Watcher::new(HostKind::Emulated, kernel_messages());
     for request in &job.trials {
@@ -137,7 +144,7 @@ fn execute(job: Job, port: &mut File) -> anyhow::Result<()> {
         // Huge pages that the trial's guests do not use would be missing elsewhere.
         huge_pages::reserve(huge_pages::pages_per_vm(&parts.guest) * u64::from(trial.vms()))?;
         let refused = budget.refuse(request, trial.vms());
-        let records: Vec<Record> = refused.unwrap_or_else(|| trial.execute(scratch, console, &mut watcher));
+        let records: Vec<Record> = refused.unwrap_or_else(|| trial.execute(folders, &mut watcher));
         budget.observe(&records);
         wire::send(port, &Message::End { records, consoles: take_logs(console)? })?;
     }

@@ -24,6 +24,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Most kernel messages of the host that are read after a trial.
 const MOST_MESSAGES: usize = 10_000;
 
+/// Most processes of an earlier trial that a message names.
+const MOST_NAMED: usize = 8;
+
 /// Number of signals that stopped or continued the runner.
 static PAUSES: AtomicU32 = AtomicU32::new(0);
 
@@ -71,17 +74,17 @@ impl Watcher {
         Self { clock, messages }
     }
 
-    /// Starts to watch a trial. Call it just before the VMs start.
+    /// Starts to watch a trial. Call it just before the VMs start. `leftovers` is the result of
+    /// [`leftover_processes`].
     #[must_use]
-    pub fn begin(&mut self) -> WatchedTrial<'_> {
-        let overlap = unreaped_children();
+    pub fn begin(&mut self, leftovers: Option<String>) -> WatchedTrial<'_> {
         // Discards messages from before the trial.
         drop(self.new_kernel_errors());
         WatchedTrial {
             before: (self.clock == Clock::Wall).then(|| Counts::read(Path::new("/"))),
             heartbeat: (self.clock != Clock::Virtual).then(Heartbeat::begin),
             pauses: PAUSES.load(Ordering::SeqCst),
-            overlap,
+            overlap: leftovers,
             watcher: self,
         }
     }
@@ -134,14 +137,25 @@ impl WatchedTrial<'_> {
     }
 }
 
-/// A message that names the children which this process has not reaped: VMMs of an earlier trial. `None` without
-/// such children.
-fn unreaped_children() -> Option<String> {
+/// A message of one line that names the children which this process has not reaped: processes of an earlier trial that
+/// did not end when they were killed. `None` without such children. Call it before anything is started for a trial.
+#[must_use]
+pub fn leftover_processes() -> Option<String> {
     let tasks = std::fs::read_dir("/proc/self/task").ok()?.filter_map(Result::ok);
     let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
     let all: Vec<String> =
         lists.flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect();
-    (!all.is_empty()).then(|| format!("process {} of an earlier trial was still running", all.join(", ")))
+    (!all.is_empty()).then(|| describe_leftovers(&all))
+}
+
+/// The message for the processes `all`, of which it names the first ones.
+fn describe_leftovers(all: &[String]) -> String {
+    let named = all[..all.len().min(MOST_NAMED)].join(", ");
+    let more = match all.len() - all.len().min(MOST_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("process {named}{more} of an earlier trial was still running")
 }
 
 /// A thread that reads the clock at every beat, to detect that the runner did not run.
@@ -178,5 +192,18 @@ impl Heartbeat {
             drop(thread.join());
         }
         Duration::from_nanos(self.longest.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_names_eight_leftovers_at_most() {
+        let pids = |n: u32| -> Vec<String> { (1..=n).map(|pid| pid.to_string()).collect() };
+        assert_eq!(describe_leftovers(&pids(1)), "process 1 of an earlier trial was still running");
+        let many = describe_leftovers(&pids(5000));
+        assert_eq!(many, "process 1, 2, 3, 4, 5, 6, 7, 8 and 4992 more of an earlier trial was still running");
     }
 }

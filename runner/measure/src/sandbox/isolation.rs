@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Context;
 use microbench_formats::code::Code;
@@ -23,6 +24,9 @@ use crate::requirement::{MissingRequirement, MissingRequirements};
 use crate::sys;
 use crate::sys::mount;
 
+/// Number of user IDs of VMMs; the last one is the largest that fits in a signed integer.
+const USERS: u32 = 1 << 28;
+
 /// User and required privileges of a VMM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Isolation {
@@ -33,12 +37,23 @@ pub struct Isolation {
 }
 
 impl Isolation {
-    /// The isolation of VM number `vm`, by the privileges of this process.
+    /// The isolation of the next VM, by the privileges of this process. No other VM of this process has its user, so
+    /// that a process which outlives its VM cannot signal a later one. User IDs are reused after 2^28 VMs.
     #[must_use]
-    pub fn for_vm(vm: u32) -> Self {
-        let privileges = Privileges::of_this_process();
+    pub fn of_next_vm() -> Self {
+        Self::of_process_with(&Privileges::of_this_process())
+    }
+
+    /// The isolation of the emulator of an emulated host, by the privileges of this process. Unlike VMMs, it opens no
+    /// device.
+    #[must_use]
+    pub fn of_emulator() -> Self {
+        Self::of_process_with(&Privileges { restricted_device: None, ..Privileges::of_this_process() })
+    }
+
+    fn of_process_with(privileges: &Privileges) -> Self {
         Self {
-            uid: privileges.can_become_any_user().then_some(FIRST_USER + vm),
+            uid: privileges.can_become_any_user().then(next_user),
             required: privileges.why_not_isolated().is_none(),
         }
     }
@@ -107,6 +122,12 @@ impl Isolation {
         }
         chown(path, Some(0), Some(0)).with_context(|| format!("cannot change the owner of {} to root", path.display()))
     }
+}
+
+/// A user ID that no earlier VM has had, or none of the last [`USERS`].
+fn next_user() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    FIRST_USER + NEXT.fetch_add(1, Ordering::Relaxed) % USERS
 }
 
 /// Device files that VMMs open.
@@ -182,6 +203,12 @@ impl Privileges {
     }
 }
 
+/// Whether this process can start VMMs as users of their own.
+#[must_use]
+pub fn can_become_any_user() -> bool {
+    Privileges::of_this_process().can_become_any_user()
+}
+
 /// Why VMMs that this process starts are not isolated; `None` if they are. Call it in the sandbox or in the emulated
 /// host.
 #[must_use]
@@ -224,7 +251,7 @@ pub fn require(allow_unisolated: bool) -> Result<Option<String>, MissingRequirem
 /// # Errors
 /// If a file cannot be mounted or copied.
 pub fn make_files_readable(parts: &mut BTreeMap<String, Parts>, folder: &Path) -> anyhow::Result<()> {
-    if !Isolation::for_vm(0).has_own_user() {
+    if !can_become_any_user() {
         // VMMs have the file permissions of this process.
         return Ok(());
     }

@@ -6,6 +6,7 @@
 //! the parent is killed, the kernel kills the child. This module therefore needs no code that cleans up.
 
 pub mod isolation;
+pub mod vm_namespaces;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,7 +27,7 @@ use tracing::debug;
 use crate::host::resources::net;
 use crate::parts::Parts;
 use crate::requirement::{self, MissingRequirements};
-use crate::sandbox::isolation::{DEVICES, Isolation};
+use crate::sandbox::isolation::DEVICES;
 use crate::sys;
 
 /// Mount point of [`mount_scratch`], in the sandbox's mount namespace. It exists on every host, every user may enter
@@ -152,7 +153,7 @@ pub fn mount_scratch() -> anyhow::Result<PathBuf> {
 /// # Errors
 /// The error of `mount(2)`.
 pub fn prepare_for_containers(parts: &BTreeMap<String, Parts>) -> anyhow::Result<()> {
-    if !Isolation::for_vm(0).has_own_user() || parts.values().all(|parts| parts.engine.guest != GuestKind::Container) {
+    if !isolation::can_become_any_user() || parts.values().all(|parts| parts.engine.guest != GuestKind::Container) {
         return Ok(());
     }
     let (place, none) = (Path::new("/sys/fs/cgroup"), None::<&str>);

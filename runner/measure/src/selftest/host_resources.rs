@@ -34,10 +34,10 @@ pub fn measure(vms: u32, image: &Path, folder: &Path) -> anyhow::Result<HostReso
     let started_at = Instant::now();
     for vm in 0..vms {
         let disk = Disk::clone_of(image, folder.join(vm.to_string()))?;
-        Isolation::for_vm(vm).chown_to_vmm(disk.path())?;
+        Isolation::of_next_vm().chown_to_vmm(disk.path())?;
     }
     let cloned = Instant::now();
-    let link = |vm| Ok(Link::Tap(Tap::create(vm, &Addresses::for_vm(vm), true, Isolation::for_vm(vm).owner())?));
+    let link = |vm| Ok(Link::Tap(Tap::create(vm, &Addresses::for_vm(vm), true, Isolation::of_next_vm().owner())?));
     let links = (0..vms).map(link).collect::<anyhow::Result<Vec<_>>>()?;
     let created = Instant::now();
     let names: Vec<String> = links.iter().map(|link| link.name().to_owned()).collect();

@@ -6,8 +6,11 @@ use serde::Serialize;
 
 use crate::guest::console::ConsoleReader;
 use crate::sandbox::isolation::Isolation;
+use crate::sandbox::vm_namespaces::{VmNamespaces, VmRoot};
 use crate::sys;
 use crate::sys::clock::Instant;
+use crate::sys::program;
+use crate::vm::folder::VmFolder;
 use crate::vm::process::VmmCommand;
 use crate::vm::shared;
 
@@ -29,21 +32,26 @@ pub fn measure(argv: &[String], times: u32, folder: &Path) -> anyhow::Result<Spa
     let cpu_before = sys::own_cpu_ns();
     let (log, stdin, consoles) = (folder.join("console.log"), shared::open_vmm_stdin()?, ConsoleReader::new()?);
     let mut wall_ns = Vec::new();
-    for _ in 0..times {
+    let root = VmRoot::of_this_host([program::find_program(&argv[0])?], folder)?;
+    for number in 0..times {
+        let folder = VmFolder::new(folder.join(number.to_string()))?;
         let command = VmmCommand {
             argv,
-            isolation: Isolation::for_vm(0),
+            isolation: Isolation::of_next_vm(),
             as_root: false,
-            own_process_group: false,
-            kills_descendants: false,
+            namespaces: VmNamespaces::new(&root, folder.path())?,
+            inherited: Vec::new(),
+            file_limit: u64::MAX,
             console_log: &log,
             nonce: "0",
         };
         let prepared = command.prepare(&stdin, &consoles)?;
+        let guard = prepared.enter_for_children()?;
         let started_at = Instant::now();
         let (mut process, console) = prepared.spawn()?;
         process.reap()?;
         wall_ns.push(Instant::now().0 - started_at.0);
+        drop(guard);
         let _ = console.finish();
     }
     Ok(SpawnTimes { wall_ns, cpu_ns: sys::own_cpu_ns() - cpu_before })

@@ -7,9 +7,11 @@ pub mod clock;
 pub mod durable;
 pub mod environment;
 pub mod mount;
+pub mod namespace_init;
 pub mod processes;
 pub mod program;
 pub mod spawn;
+pub mod threads;
 
 use std::ffi::CString;
 use std::fs::File;
@@ -260,6 +262,15 @@ pub fn flush_link_state(socket: BorrowedFd<'_>, name: &str) -> io::Result<()> {
 /// The error of `ioctl_ficlone(2)`: `EOPNOTSUPP`, `EXDEV` or `EINVAL` if the file system does not support it.
 pub fn reflink(source: &File, target: &File) -> io::Result<()> {
     Ok(rustix::fs::ioctl_ficlone(target, source)?)
+}
+
+/// A duplicate of the descriptor `number`, which this process has inherited.
+///
+/// # Errors
+/// `EBADF` if it is not open.
+pub fn duplicate_inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: the arguments are integers. The new descriptor has no other owner.
+    owned(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, FIRST_DESCRIPTOR) }.into())
 }
 
 /// The descriptor of a sampled perf event, which is readable when the kernel has added a record.

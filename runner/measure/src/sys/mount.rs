@@ -1,10 +1,16 @@
-//! Mounts that are removed on drop.
+//! Mounts that are removed on drop, and mounts that move to another mount namespace.
 
+use std::ffi::CString;
 use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use nix::mount::{MsFlags, mount};
+
+use super::owned;
 
 /// Bind-mounts `file` read-only on the new file `place`, in the sandbox's mount namespace. For users who may not enter
 /// the folders above `file`.
@@ -29,6 +35,33 @@ pub fn bind_read_only(file: &Path, place: &Path) -> anyhow::Result<MountGuard> {
     let guard = MountGuard(place.to_path_buf());
     mount(none, place, none, flags, none).with_context(context)?;
     Ok(guard)
+}
+
+/// A copy of the mount at `folder` and of those below it, without a place (`open_tree(2)`). It ends with the descriptor,
+/// unless it is [attached](attach).
+///
+/// # Errors
+/// The error of `open_tree(2)`.
+pub fn copy(folder: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(folder.as_os_str().as_bytes())?;
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_RECURSIVE.unsigned_abs();
+    // SAFETY: `path` is a NUL-terminated string that outlives the call; the other arguments are integers.
+    owned(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) })
+}
+
+/// Attaches the mounts of [`copy`] to the folder `place` in the calling thread's mount namespace (`move_mount(2)`).
+///
+/// # Errors
+/// The error of `move_mount(2)`.
+pub fn attach(mounts: BorrowedFd<'_>, place: &Path) -> io::Result<()> {
+    /// `MOVE_MOUNT_F_EMPTY_PATH` (linux/mount.h).
+    const FROM_DESCRIPTOR: libc::c_uint = 4;
+    let (none, place) = (c"".as_ptr(), CString::new(place.as_os_str().as_bytes())?);
+    let from = mounts.as_raw_fd();
+    // SAFETY: both strings are NUL-terminated and outlive the call, and the descriptor is open during it.
+    let moved =
+        unsafe { libc::syscall(libc::SYS_move_mount, from, none, libc::AT_FDCWD, place.as_ptr(), FROM_DESCRIPTOR) };
+    if moved == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// A mount; detached on drop.

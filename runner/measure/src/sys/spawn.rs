@@ -50,6 +50,34 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
     if more.is_some_and(|more| set(Some(more)).is_ok()) { Ok(()) } else { Ok(set(before.maximum)?) }
 }
 
+/// Type of the first argument of `setrlimit(2)`.
+type Limited = libc::__rlimit_resource_t;
+
+/// Limits of a process (`setrlimit(2)`); `None` for those of this process. A process never leaves a core file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest size of a file that the process writes or truncates, bytes. A file in memory counts, too.
+    pub file_bytes: Option<u64>,
+    /// Most processes and threads of the process's user.
+    pub processes: Option<u64>,
+}
+
+/// Most descriptors of [`Descriptors::inherited`].
+pub const MOST_INHERITED: usize = 4;
+
+/// Descriptors that the start of a program uses.
+#[derive(Clone, Copy, Debug)]
+pub struct Descriptors<'a> {
+    /// Standard input.
+    pub input: BorrowedFd<'a>,
+    /// Standard output and error.
+    pub output: BorrowedFd<'a>,
+    /// Namespaces that the process enters before anything else (`setns(2)`).
+    pub namespaces: &'a [BorrowedFd<'a>],
+    /// Descriptors 3, 4 ... of the program, [`MOST_INHERITED`] at most.
+    pub inherited: &'a [BorrowedFd<'a>],
+}
+
 /// A program to start, with its arguments, environment and user.
 ///
 /// [`Program::new`] allocates everything, so that [`Program::spawn`] allocates little in the timed window.
@@ -63,7 +91,7 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let argv = ["sleep".to_owned(), "1".to_owned()];
-/// let mut program = Program::new(Path::new("/bin/sleep"), &argv, None, true)?;
+/// let mut program = Program::new(Path::new("/bin/sleep"), &argv, None)?;
 /// let null = File::options().read(true).write(true).open("/dev/null")?;
 /// let (pid, _pidfd) = program.spawn(null.as_fd(), null.as_fd())?;
 /// assert_eq!(reap(pid)?.code, Some(0));
@@ -78,8 +106,7 @@ pub struct Program {
     /// User and group ID of the process, which has no supplementary groups and, unless it is root, no capabilities.
     /// `None`: those of this process.
     user: Option<u32>,
-    /// The process leads a new process group.
-    leads_group: bool,
+    limits: Limits,
     stack: Vec<MaybeUninit<u8>>,
     /// Runs in the child before anything else, with all signals blocked.
     #[cfg(test)]
@@ -87,15 +114,18 @@ pub struct Program {
 }
 
 /// Input of the child, which reads it in its parent's memory, and the place for its error.
-struct ChildSetup {
+struct ChildSetup<'a> {
     path: *const c_char,
     arguments: *const *const c_char,
     variables: *const *const c_char,
     input: RawFd,
     output: RawFd,
     user: Option<u32>,
-    leads_group: bool,
-    descriptor_limit: Option<libc::rlimit>,
+    /// Namespaces to enter, by descriptor.
+    namespaces: &'a [RawFd],
+    /// Descriptors that become those from [`FIRST_DESCRIPTOR`] on; at most [`MOST_INHERITED`].
+    inherited: &'a [RawFd],
+    limits: &'a [(Limited, libc::rlimit)],
     /// `errno` of the call that failed; 0 if none did.
     error: AtomicI32,
     #[cfg(test)]
@@ -106,12 +136,11 @@ impl Program {
     /// The program at `path` with the argument vector `argv` (its name first) and the variables of
     /// [`environment::PASSED_VARIABLES`].
     ///
-    /// `user` is the user and group ID of its process, `None` for those of this process. With `leads_group`, the
-    /// process leads a new process group.
+    /// `user` is the user and group ID of its process, `None` for those of this process.
     ///
     /// # Errors
     /// If an argument or a variable contains a NUL byte, or `path` is empty.
-    pub fn new(path: &std::path::Path, argv: &[String], user: Option<u32>, leads_group: bool) -> io::Result<Self> {
+    pub fn new(path: &std::path::Path, argv: &[String], user: Option<u32>) -> io::Result<Self> {
         let variable = |(name, value): (&str, std::ffi::OsString)| {
             CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())
         };
@@ -121,14 +150,29 @@ impl Program {
             arguments: argv.iter().map(|word| CString::new(word.as_str())).collect::<Result<_, _>>()?,
             variables: environment::passed_variables().map(variable).collect::<Result<_, _>>()?,
             user,
-            leads_group,
+            limits: Limits::default(),
             stack: Vec::with_capacity(STACK),
             #[cfg(test)]
             test_hook: None,
         })
     }
 
-    /// Starts the program with standard input `input`, and standard output and error `output`.
+    /// Sets the limits of the process.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Starts the program with standard input `input`, and standard output and error `output`. It inherits no other
+    /// descriptor.
+    ///
+    /// # Errors
+    /// See [`Self::spawn_with`].
+    pub fn spawn(&mut self, input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> io::Result<(u32, OwnedFd)> {
+        self.spawn_with(Descriptors { input, output, namespaces: &[], inherited: &[] })
+    }
+
+    /// Starts the program with these descriptors.
     ///
     /// It inherits no other descriptor. Its working directory is `/`. It blocks no signal, and ignores only the signals
     /// that this process ignores, except SIGPIPE.
@@ -137,8 +181,16 @@ impl Program {
     /// The PID, and a pidfd that becomes readable when the process ends. The caller reaps the process.
     ///
     /// # Errors
-    /// That of the system call that failed, in this process or in the child.
-    pub fn spawn(&mut self, input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> io::Result<(u32, OwnedFd)> {
+    /// That of the system call that failed, in this process or in the child. `InvalidInput` if too many descriptors are
+    /// inherited.
+    pub fn spawn_with(&mut self, descriptors: Descriptors<'_>) -> io::Result<(u32, OwnedFd)> {
+        let Descriptors { input, output, namespaces, inherited } = descriptors;
+        if inherited.len() > MOST_INHERITED {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let raw =
+            |descriptors: &[BorrowedFd<'_>]| -> Vec<RawFd> { descriptors.iter().map(AsRawFd::as_raw_fd).collect() };
+        let (namespaces, inherited, limits) = (raw(namespaces), raw(inherited), self.limits());
         let pointers = |strings: &[CString]| -> Vec<*const c_char> {
             strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
         };
@@ -150,11 +202,9 @@ impl Program {
             input: input.as_raw_fd(),
             output: output.as_raw_fd(),
             user: self.user,
-            leads_group: self.leads_group,
-            descriptor_limit: ORIGINAL_LIMIT.get().map(|limit| libc::rlimit {
-                rlim_cur: limit.current.unwrap_or(libc::RLIM_INFINITY),
-                rlim_max: limit.maximum.unwrap_or(libc::RLIM_INFINITY),
-            }),
+            namespaces: &namespaces,
+            inherited: &inherited,
+            limits: &limits,
             error: AtomicI32::new(0),
             #[cfg(test)]
             test_hook: self.test_hook,
@@ -193,17 +243,42 @@ impl Program {
     }
 }
 
+impl Program {
+    /// The limits of the process, by resource.
+    fn limits(&self) -> Vec<(Limited, libc::rlimit)> {
+        let both = |limit: u64| libc::rlimit { rlim_cur: limit, rlim_max: limit };
+        let descriptors = ORIGINAL_LIMIT.get().map(|limit| libc::rlimit {
+            rlim_cur: limit.current.unwrap_or(libc::RLIM_INFINITY),
+            rlim_max: limit.maximum.unwrap_or(libc::RLIM_INFINITY),
+        });
+        let limits = [
+            (libc::RLIMIT_CORE, Some(both(0))),
+            (libc::RLIMIT_NOFILE, descriptors),
+            (libc::RLIMIT_FSIZE, self.limits.file_bytes.map(both)),
+            (libc::RLIMIT_NPROC, self.limits.processes.map(both)),
+        ];
+        limits.into_iter().filter_map(|(resource, limit)| Some((resource, limit?))).collect()
+    }
+}
+
 /// `struct sigaction` of the kernel (asm/signal.h), which differs from that of the C library.
 #[repr(C)]
-struct Action {
+pub(super) struct Action {
     handler: libc::sighandler_t,
     flags: c_ulong,
     restorer: usize,
     mask: u64,
 }
 
+impl Action {
+    /// The action `handler`, without flags.
+    pub(super) const fn new(handler: libc::sighandler_t) -> Self {
+        Self { handler, flags: 0, restorer: 0, mask: 0 }
+    }
+}
+
 /// Size in bytes of the kernel's signal set, and the number of its last signal.
-const SIGNALS: (usize, c_int) = (8, 64);
+pub(super) const SIGNALS: (usize, c_int) = (8, 64);
 
 /// In the child: resets all handled signals to their default action. Ignored signals stay ignored, except SIGPIPE,
 /// which the Rust standard library ignores.
@@ -217,7 +292,7 @@ const SIGNALS: (usize, c_int) = (8, 64);
 unsafe fn reset_signal_handlers() {
     let (bytes, last) = SIGNALS;
     for signal in 1..=last {
-        let mut action = Action { handler: libc::SIG_DFL, flags: 0, restorer: 0, mask: 0 };
+        let mut action = Action::new(libc::SIG_DFL);
         let none = ptr::null::<Action>();
         // SAFETY: `action` is live and writable, has the layout of the kernel's `struct sigaction`, and `bytes` is the
         // size of the kernel's signal set. The other pointer is null, which the call accepts.
@@ -225,7 +300,7 @@ unsafe fn reset_signal_handlers() {
             libc::syscall(libc::SYS_rt_sigaction, signal, none, &raw mut action, bytes);
             let ignored = action.handler == libc::SIG_IGN && signal != libc::SIGPIPE;
             if action.handler != libc::SIG_DFL && !ignored {
-                action = Action { handler: libc::SIG_DFL, flags: 0, restorer: 0, mask: 0 };
+                action = Action::new(libc::SIG_DFL);
                 libc::syscall(libc::SYS_rt_sigaction, signal, &raw const action, ptr::null_mut::<Action>(), bytes);
             }
         }
@@ -237,7 +312,7 @@ unsafe fn reset_signal_handlers() {
 extern "C" fn child(argument: *mut c_void) -> c_int {
     // SAFETY: `Program::spawn` passes a pointer to a `ChildSetup`, and its thread is stopped until the child has
     // executed the program or exited. The object is therefore alive and not mutated.
-    let setup = unsafe { &*argument.cast::<ChildSetup>() };
+    let setup = unsafe { &*argument.cast::<ChildSetup<'_>>() };
     // SAFETY: this is the child of `Program::spawn` with all signals blocked, as `set_up_child` requires. `path` is a
     // NUL-terminated string; `arguments` and `variables` are null-terminated arrays of such strings; `setup` keeps all
     // of them alive. `execve` returns only on failure, and `_exit` does not return.
@@ -250,13 +325,13 @@ extern "C" fn child(argument: *mut c_void) -> c_int {
     }
 }
 
-/// In the child: sets up process group, descriptors, working directory, limits, user, keyring and signals. Returns 0,
+/// In the child: enters namespaces, and sets up descriptors, working directory, limits, user, keyring and signals. Returns 0,
 /// or -1 with `errno` set if a call failed.
 ///
 /// # Safety
 /// The caller must be a child made with `CLONE_VM`, with all signals blocked. It must share only its memory with the
 /// parent, and have its own descriptor table and signal table.
-unsafe fn set_up_child(setup: &ChildSetup) -> c_int {
+unsafe fn set_up_child(setup: &ChildSetup<'_>) -> c_int {
     // SAFETY: the caller is such a child, so that descriptors, groups, user, limits and signals are changed in the
     // child only. All pointers are to live objects, or null where the call accepts null.
     unsafe {
@@ -264,8 +339,17 @@ unsafe fn set_up_child(setup: &ChildSetup) -> c_int {
         if let Some(hook) = setup.test_hook {
             hook();
         }
-        if setup.leads_group && libc::setpgid(0, 0) != 0 {
-            return -1;
+        for namespace in setup.namespaces {
+            if libc::setns(*namespace, 0) != 0 {
+                return -1;
+            }
+        }
+        let mut inherited = [-1; MOST_INHERITED];
+        for (place, descriptor) in inherited.iter_mut().zip(setup.inherited) {
+            *place = libc::fcntl(*descriptor, libc::F_DUPFD_CLOEXEC, FIRST_DESCRIPTOR + MOST_INHERITED as c_int);
+            if *place < 0 {
+                return -1;
+            }
         }
         let (input, output) = (duplicate_above_standard(setup.input), duplicate_above_standard(setup.output));
         for (from, to) in [(input, 0), (output, 1), (output, 2)] {
@@ -276,14 +360,19 @@ unsafe fn set_up_child(setup: &ChildSetup) -> c_int {
         // Inherited descriptors and those of std are close-on-exec already; a library may open one that is not. A
         // kernel without the call (before 5.11) is therefore not an error.
         libc::syscall(libc::SYS_close_range, FIRST_DESCRIPTOR, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+        for (to, from) in (FIRST_DESCRIPTOR..).zip(inherited).take(setup.inherited.len()) {
+            if libc::dup2(from, to) < 0 {
+                return -1;
+            }
+        }
         // A process can access its working directory even if it may not enter the folders above.
         if libc::chdir(c"/".as_ptr()) != 0 {
             return -1;
         }
-        if let Some(limit) = &setup.descriptor_limit
-            && libc::setrlimit(libc::RLIMIT_NOFILE, limit) != 0
-        {
-            return -1;
+        for (resource, limit) in setup.limits {
+            if libc::setrlimit(*resource, limit) != 0 {
+                return -1;
+            }
         }
         if let Some(user) = setup.user {
             // Direct system calls: the C library's functions would change the user of all threads of the parent.
@@ -294,6 +383,10 @@ unsafe fn set_up_child(setup: &ChildSetup) -> c_int {
             {
                 return -1;
             }
+        }
+        // The sandbox has set this already, and a process outside of a sandbox has not.
+        if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {
+            return -1;
         }
         // A new session keyring for each program: VMMs with different users could exchange keys through a shared one.
         // This process has left the user's keyring already (`join_empty_session_keyring`), so that a failure (a seccomp
@@ -342,7 +435,7 @@ mod tests {
         test_hook: Option<fn()>,
     ) -> io::Result<(String, Option<i32>)> {
         let argv: Vec<String> = [path].iter().chain(arguments).map(ToString::to_string).collect();
-        let mut program = Program::new(Path::new(path), &argv, None, true)?;
+        let mut program = Program::new(Path::new(path), &argv, None)?;
         program.test_hook = test_hook;
         let (mut reader, writer) = io::pipe()?;
         let (pid, _) = program.spawn(input, writer.as_fd())?;
@@ -427,7 +520,7 @@ mod tests {
             // PID.
             unsafe { libc::kill(libc::getpid(), libc::SIGURG) };
         }
-        let mut program = Program::new(Path::new("/bin/true"), &["true".to_owned()], None, true).unwrap();
+        let mut program = Program::new(Path::new("/bin/true"), &["true".to_owned()], None).unwrap();
         program.test_hook = Some(signal_itself);
         let action = nix::sys::signal::SigAction::new(
             nix::sys::signal::SigHandler::Handler(handler),
@@ -463,7 +556,7 @@ mod tests {
             return;
         }
         let argv = ["true".to_owned()];
-        let mut program = Program::new(Path::new("/bin/true"), &argv, Some(65_533), true).unwrap();
+        let mut program = Program::new(Path::new("/bin/true"), &argv, Some(65_533)).unwrap();
         let null = File::options().read(true).write(true).open("/dev/null").unwrap();
         let (pid, _) = program.spawn(null.as_fd(), null.as_fd()).unwrap();
         assert_eq!(reap(pid).unwrap().code, Some(0));

@@ -3,8 +3,6 @@
 pub mod budget;
 pub mod request;
 
-use std::path::Path;
-
 use anyhow::anyhow;
 use microbench_formats::cell::Cell;
 use microbench_formats::event::reading;
@@ -17,14 +15,14 @@ use sha2::{Digest, Sha256};
 use tracing::debug;
 
 use crate::host::counters::memory;
-use crate::host::interference::Watcher;
+use crate::host::interference::{self, Watcher};
 use crate::host::resources::net;
 use crate::parts::Parts;
 use crate::rendezvous::{Rendezvous, WindowCpu};
 use crate::sys;
 use crate::terminal::log;
 use crate::vm::shared::Shared;
-use crate::vm::{Folders, NotSupported, SnapshotError, Vm, VmReport, VmSpec};
+use crate::vm::{Folders, Held, NotSupported, SnapshotError, Vm, VmReport, VmSpec};
 
 /// One execution of (attempt at) a trial.
 #[derive(Clone, Copy, Debug)]
@@ -59,12 +57,11 @@ impl TrialExecution<'_> {
         vm_id(self.index, self.warmup, self.attempt, vm)
     }
 
-    /// Executes the trial. `watcher` detects interference, `scratch` is the folder of the VMs' sockets and
-    /// disks, `console` that of their console logs.
+    /// Executes the trial. `watcher` detects interference.
     ///
     /// Returns all records from `TrialStart` to `TrialEnd`. A failure is a record, too.
     #[must_use]
-    pub fn execute(&self, scratch: &Path, console: &Path, watcher: &mut Watcher) -> Vec<Record> {
+    pub fn execute(&self, folders: Folders<'_>, watcher: &mut Watcher) -> Vec<Record> {
         let mut records = vec![Record::TrialStart {
             trial: self.index,
             attempt: self.attempt,
@@ -72,7 +69,7 @@ impl TrialExecution<'_> {
             warmup: self.warmup,
             emulated_host: None,
         }];
-        let folders = Folders { scratch, console };
+        let leftovers = interference::leftover_processes();
         // Open until all measurements are done, including that of the runner's own CPU time.
         let (window, dropped) = (log::open_timed_window(), log::dropped_events());
         let (available, cpu_before) = (memory::available_bytes(), sys::process_cpu_ns());
@@ -85,7 +82,7 @@ impl TrialExecution<'_> {
         };
         let prepared: Vec<Result<Vm, VmReport>> =
             (0..self.vms()).map(|vm| prepare(vm).map_err(|error| preparation_failed(vm, &error))).collect();
-        let watched = watcher.begin();
+        let watched = watcher.begin(leftovers);
         // The cell requires N VMs at the same time: if one of them cannot be prepared, none is released.
         let (mut reports, window_cpu) = if prepared.iter().all(Result::is_ok) {
             run_vms(prepared.into_iter().flatten().collect(), available)
@@ -98,7 +95,7 @@ impl TrialExecution<'_> {
         };
         let cpu_ns = sys::process_cpu_ns().saturating_sub(cpu_before) as f64;
         // The host resources are released before the trial is recorded, and after everything is measured.
-        net::remove_links(reports.iter_mut().filter_map(|report| report.link.take()));
+        net::remove_links(reports.iter_mut().filter_map(|report| report.held.link.take()));
         let networked = machine::networked(&self.parts.engine, &self.parts.guest);
         let of_runner = runner_readings(cpu_ns, window_cpu, networked, &reports);
         for (report, vm) in reports.iter_mut().zip(0..) {
@@ -230,13 +227,13 @@ fn preparation_failed(vm: u32, error: &anyhow::Error) -> VmReport {
 
 fn not_released(vm: u32, prepared: Vm) -> VmReport {
     let report = failure(vm, "not released: another VM of the trial could not be prepared");
-    VmReport { link: prepared.into_link(), ..report }
+    VmReport { held: prepared.into_held(), ..report }
 }
 
 fn failure(vm: u32, message: &str) -> VmReport {
     let record =
         Record::Failure { vm, reason: FailureReason::Host, stage: "spawn".into(), message: message.to_owned() };
-    VmReport { records: vec![record], ok: false, kernel_error: None, link: None }
+    VmReport { records: vec![record], ok: false, kernel_error: None, held: Held::default() }
 }
 
 #[cfg(test)]
@@ -251,7 +248,12 @@ mod tests {
             unit: "ns".into(),
             reason: String::new(),
         };
-        VmReport { records: cpu_ns.map(reading).into_iter().collect(), ok: true, kernel_error: None, link: None }
+        VmReport {
+            records: cpu_ns.map(reading).into_iter().collect(),
+            ok: true,
+            kernel_error: None,
+            held: Held::default(),
+        }
     }
 
     #[test]

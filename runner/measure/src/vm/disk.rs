@@ -19,7 +19,9 @@ impl VmBuilder<'_> {
         let parts = self.spec.parts;
         self.event(event::CLONE_BEGIN);
         let disk = match parts.guest.disk {
-            DiskKind::Clone => Disk::clone_of(&self.start_mode.disk_image(&parts.image), self.folder.join(DISK_COPY))?,
+            DiskKind::Clone => {
+                Disk::clone_of(&self.start_mode.disk_image(&parts.image), self.folder.path().join(DISK_COPY))?
+            }
             DiskKind::Shared => Disk::shared(&parts.image),
         };
         self.event(event::CLONE_END);
@@ -35,7 +37,7 @@ impl VmBuilder<'_> {
                 let what = "a guest that shares its kernel: mounting the guest's file system requires root";
                 return Err(NotSupported(what.into()).into());
             }
-            self.mounts.push(disk.mount(&self.folder.join(MOUNT))?);
+            self.mounts.push(disk.mount(&self.folder.path().join(MOUNT))?);
         }
         Ok((disk, workloads))
     }

@@ -34,7 +34,7 @@ impl VmBuilder<'_> {
             self.jail(root, disk)?;
         }
         if let StartMode::Restore(snapshot) = self.start_mode {
-            snapshot.prepare_restore(&mut launch, &self.folder)?;
+            snapshot.prepare_restore(&mut launch, self.folder.path())?;
         }
         let instrument_output = self.instrument(&mut launch)?;
         Ok(PreparedLaunch { launch, kernel_parameters: context.boot_args, instrument_output })
@@ -50,7 +50,7 @@ impl VmBuilder<'_> {
             jail_program: parts.jailer.as_deref().map(path),
             user: self.isolation.owner(),
             id: self.spec.id.to_owned(),
-            folder: path(&self.folder),
+            folder: path(self.folder.path()),
             kernel: parts.kernel.as_deref().map(path),
             image: path(&parts.image),
             init: parts.init.clone(),
@@ -99,7 +99,7 @@ impl VmBuilder<'_> {
     fn instrument(&self, launch: &mut Launch) -> anyhow::Result<Option<PathBuf>> {
         let Some(Instrument::Strace) = self.spec.instrument else { return Ok(None) };
         let strace = self.spec.parts.strace.as_deref().context("strace is missing from the run")?;
-        let file = self.folder.join("strace");
+        let file = self.folder.path().join("strace");
         launch.argv = strace::wrap_command(strace, &file, &launch.argv);
         Ok(Some(file))
     }
@@ -107,13 +107,13 @@ impl VmBuilder<'_> {
     /// Writes the VMM's configuration files, and changes the owner of the VM's files to the VMM's user.
     pub(super) fn write_files(&self, launch: &Launch, disk: &Disk) -> anyhow::Result<()> {
         for (name, content) in &launch.files {
-            let path = launch.root.as_deref().unwrap_or(&self.folder).join(name);
+            let path = launch.root.as_deref().unwrap_or(self.folder.path()).join(name);
             fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
             self.isolation.chown_to_vmm(&path)?;
         }
         if let Disk::Clone(path, _) = disk {
             self.isolation.chown_to_vmm(path)?;
         }
-        self.isolation.chown_to_vmm(&self.folder)
+        self.isolation.chown_to_vmm(self.folder.path())
     }
 }

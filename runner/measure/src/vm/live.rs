@@ -37,6 +37,10 @@ impl Vm {
         let prepared = self.process.take();
         let prepared = prepared
             .ok_or_else(|| VmFailure::new(FailureReason::Host, event::SPAWN, "the VMM has already been started"))?;
+        // Before the spawn is recorded, so that the time of these calls is not part of it.
+        let processes = prepared.enter_for_children();
+        let processes =
+            processes.context("cannot enter the VM's PID namespace").map_err(VmFailure::host(event::SPAWN))?;
         let namespace = self
             .net
             .as_ref()
@@ -46,7 +50,7 @@ impl Vm {
         self.event(event::SPAWN);
         let running = prepared.spawn().map_err(VmFailure::host(event::SPAWN))?;
         self.event(event::VMM_EXEC);
-        drop(namespace);
+        drop((processes, namespace));
         Ok(running)
     }
 
@@ -69,6 +73,9 @@ impl Vm {
         }
         let exit = process.reap();
         rendezvous.ended();
+        // Processes that the VMM has left. If one does not end, the next trial is invalid and names it.
+        drop(process.end());
+        self.ended = Some(process);
         let ConsoleSummary { marks, tail, kernel_error, stats } = console.finish();
         self.kernel_error = kernel_error;
         for (name, instant) in [

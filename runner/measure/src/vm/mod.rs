@@ -7,6 +7,7 @@
 pub mod api;
 mod disk;
 mod failure;
+pub(crate) mod folder;
 mod launch;
 mod live;
 mod network;
@@ -20,7 +21,6 @@ pub(crate) mod shared;
 mod snapshot;
 mod workload;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,9 +35,10 @@ use microbench_study::engine::guest_settings::GuestSettings;
 use microbench_study::engine::launch::Launch;
 use nix::sys::inotify::Inotify;
 
+use self::folder::VmFolder;
 use self::network::VmNetwork;
 use self::observers::Observers;
-use self::process::PreparedProcess;
+use self::process::{PreparedProcess, VmmProcess};
 use self::shared::Shared;
 pub use self::snapshot::SnapshotError;
 use self::snapshot::SnapshotSlot;
@@ -49,6 +50,7 @@ use crate::parts::Parts;
 use crate::probe::Probe;
 use crate::rendezvous::Rendezvous;
 use crate::sandbox::isolation::Isolation;
+use crate::sandbox::vm_namespaces::VmRoot;
 use crate::sys;
 use crate::sys::clock::Instant;
 use crate::sys::mount::MountGuard;
@@ -91,6 +93,8 @@ pub struct Folders<'a> {
     /// Sockets, configuration files, disk clones.
     pub scratch: &'a Path,
     pub console: &'a Path,
+    /// What VMs see of the file system.
+    pub root: &'a VmRoot,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -148,7 +152,9 @@ pub struct Vm {
     process: Option<PreparedProcess>,
     /// The guest is restored from a snapshot.
     restored: bool,
-    folder: PathBuf,
+    folder: VmFolder,
+    /// The ended VMM, which keeps the VM's namespaces.
+    ended: Option<VmmProcess>,
     /// Mounts of the VM: files in a jailed VMM's root, the root file system of a guest that shares the host's kernel.
     mounts: Vec<MountGuard>,
     isolation: Isolation,
@@ -183,8 +189,18 @@ pub struct VmReport {
     pub ok: bool,
     /// The first kernel error on the VM's console.
     pub kernel_error: Option<String>,
-    /// The VM's network link, to be removed with the links of the trial's other VMs.
+    /// What is released together with that of the trial's other VMs.
+    pub held: Held,
+}
+
+/// Host resources that a VM holds until all VMs of the trial have ended: the kernel interrupts all CPUs for a while when
+/// it releases mounts.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// The VM's network link.
     pub link: Option<Link>,
+    /// The ended VMM with the VM's namespaces, and the VM's folder; in the order in which they are dropped.
+    _rest: Option<Box<(Option<VmmProcess>, VmFolder)>>,
 }
 
 impl Vm {
@@ -208,16 +224,15 @@ impl Vm {
             });
         }
         self.mounts.clear();
-        drop(fs::remove_dir_all(&self.folder));
+        self.folder.clear();
         let (records, kernel_error) = (std::mem::take(&mut self.records), self.kernel_error.take());
-        let link = self.into_link();
-        VmReport { ok: failure.is_none(), records, kernel_error, link }
+        VmReport { ok: failure.is_none(), records, kernel_error, held: self.into_held() }
     }
 
-    /// Drops the VM except for its network link, which it returns.
+    /// Drops the VM except for what is released with that of the trial's other VMs.
     #[must_use]
-    pub fn into_link(self) -> Option<Link> {
-        self.net.map(|net| net.link)
+    pub fn into_held(self) -> Held {
+        Held { link: self.net.map(|net| net.link), _rest: Some(Box::new((self.ended, self.folder))) }
     }
 }
 

@@ -3,28 +3,30 @@
 //! The steps are in the modules `disk`, `network`, `launch` and `page_cache`; [`Vm::assemble`] calls them in
 //! order.
 
-use std::fs;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
-
-use anyhow::Context as _;
 use microbench_formats::record::Record;
 use microbench_study::engine::addresses::Addresses;
 use microbench_study::engine::description::GuestKind;
 use microbench_study::engine::launch::Launch;
 use nix::sys::inotify::Inotify;
 
+use super::folder::VmFolder;
 use super::launch::PreparedLaunch;
 use super::observers::Observers;
 use super::process::{self, PreparedProcess, VmmCommand};
 use super::snapshot::SnapshotSlot;
 use super::{Deadlines, NotSupported, StartMode, Vm, VmSpec};
 use crate::guest::bounds::GuestLimits;
+use crate::host::resources::disk::Disk;
 use crate::host::resources::huge_pages;
 use crate::sandbox::isolation::Isolation;
+use crate::sandbox::vm_namespaces::VmNamespaces;
 use crate::sys::clock::Instant;
 use crate::sys::mount::MountGuard;
 use crate::vm::api::ApiClient;
+use crate::workload::PreparedWorkload;
+
+/// Largest size of a file of a VM in addition to its disk and its memory, bytes.
+const FILE_MARGIN: u64 = 1 << 30;
 
 /// State of a VM's preparation.
 pub(super) struct VmBuilder<'a> {
@@ -32,7 +34,7 @@ pub(super) struct VmBuilder<'a> {
     pub(super) start_mode: StartMode<'a>,
     pub(super) nonce: &'a str,
     /// The VM's own folder.
-    pub(super) folder: PathBuf,
+    pub(super) folder: VmFolder,
     pub(super) isolation: Isolation,
     pub(super) addresses: Addresses,
     /// Events and readings so far.
@@ -43,12 +45,8 @@ pub(super) struct VmBuilder<'a> {
 
 impl<'a> VmBuilder<'a> {
     fn new(spec: VmSpec<'a>, nonce: &'a str, start_mode: StartMode<'a>) -> anyhow::Result<Self> {
-        let folder = start_mode.folder(spec.folders.scratch, spec.id)?;
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
-        let (isolation, addresses) = (Isolation::for_vm(spec.vm), Addresses::for_vm(spec.vm));
+        let folder = start_mode.create_folder(&spec)?;
+        let (isolation, addresses) = (Isolation::of_next_vm(), Addresses::for_vm(spec.vm));
         let records = Vec::with_capacity(96);
         Ok(Self { spec, start_mode, nonce, folder, isolation, addresses, records, mounts: Vec::new() })
     }
@@ -65,24 +63,34 @@ impl<'a> VmBuilder<'a> {
     /// Creates the watch for the VMM's API socket and the client of that socket; `None` without an API.
     fn api(&self, launch: &Launch) -> anyhow::Result<(Option<Inotify>, Option<ApiClient>)> {
         let Some(api) = &launch.api else { return Ok((None, None)) };
-        let watched = launch.root.as_deref().unwrap_or(&self.folder);
+        let watched = launch.root.as_deref().unwrap_or(self.folder.path());
         Ok((Some(process::watch_folder(watched)?), Some(ApiClient::new(&api.socket)?)))
     }
 
     /// Prepares the VMM's process.
     fn process(&self, prepared: &PreparedLaunch) -> anyhow::Result<PreparedProcess> {
         let VmSpec { id, folders, shared, .. } = self.spec;
+        // Last, because the VM sees the mounts that its folder has now.
+        let namespaces = VmNamespaces::new(folders.root, self.folder.path())?;
         let command = VmmCommand {
             argv: &prepared.launch.argv,
             isolation: self.isolation,
             as_root: prepared.launch.root.is_some() || self.kind() == GuestKind::Container,
-            own_process_group: prepared.instrument_output.is_some(),
-            kills_descendants: self.kind() == GuestKind::Container,
+            namespaces,
+            inherited: Vec::new(),
+            file_limit: largest_file(&self.spec)? + FILE_MARGIN,
             console_log: &folders.console.join(self.start_mode.console_log(id)),
             nonce: self.nonce,
         };
         command.prepare(&shared.vmm_stdin, &shared.consoles)
     }
+}
+
+/// Size of a VM's disk with the regions of its workloads, and of its memory, bytes: the largest file that it writes.
+pub(super) fn largest_file(spec: &VmSpec<'_>) -> anyhow::Result<u64> {
+    let regions: u64 = spec.workloads.iter().map(PreparedWorkload::disk_region_bytes).sum();
+    let disk = Disk::shared(&spec.parts.image).bytes()?;
+    Ok(disk + regions + (spec.parts.guest.memory_mib << 20))
 }
 
 impl Vm {
@@ -145,6 +153,7 @@ impl Vm {
             process: Some(process),
             restored: matches!(start_mode, StartMode::Restore(_)),
             folder,
+            ended: None,
             mounts,
             isolation,
             oom_kills: shared.oom_kills,

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::PipeWriter;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,32 +12,33 @@ use anyhow::Context as _;
 use microbench_formats::event;
 use microbench_formats::record::FailureReason;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::waitpid;
-use nix::unistd::Pid;
 
 use super::failure::VmFailure;
 use crate::guest::console::{Console, ConsoleReader};
 use crate::probe;
 use crate::sandbox::isolation::Isolation;
+use crate::sandbox::vm_namespaces::{ChildrenGuard, VmNamespaces};
 use crate::sys::clock::Instant;
-use crate::sys::processes;
 use crate::sys::program;
-use crate::sys::spawn::Program;
+use crate::sys::spawn::{Descriptors, Limits, Program};
 use crate::sys::{self, Exit};
 
+/// Most processes and threads of a VM whose user is its own.
+const MOST_PROCESSES: u64 = 4096;
+
 /// Command that starts a VMM.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct VmmCommand<'a> {
     /// Program and its arguments.
     pub(crate) argv: &'a [String],
     pub(crate) isolation: Isolation,
     /// The process starts as root and drops its privileges itself: a jailer, a container runtime.
     pub(crate) as_root: bool,
-    /// The process leads its own process group, which is killed as a whole.
-    pub(crate) own_process_group: bool,
-    /// The descendants run in their own session and are killed with the process.
-    pub(crate) kills_descendants: bool,
+    pub(crate) namespaces: VmNamespaces,
+    /// Descriptors 3, 4 ... of the process.
+    pub(crate) inherited: Vec<OwnedFd>,
+    /// Largest size of a file that the VM writes, bytes.
+    pub(crate) file_limit: u64,
     pub(crate) console_log: &'a Path,
     pub(crate) nonce: &'a str,
 }
@@ -50,45 +51,56 @@ pub(crate) struct PreparedProcess {
     stdin: Arc<File>,
     output: PipeWriter,
     console: Console,
-    own_process_group: bool,
-    kills_descendants: bool,
+    namespaces: VmNamespaces,
+    inherited: Vec<OwnedFd>,
 }
 
 impl VmmCommand<'_> {
     /// Does everything that can be done before the release. `stdin` is the VMM's standard input; `consoles`
     /// reads its output.
     pub(crate) fn prepare(self, stdin: &Arc<File>, consoles: &ConsoleReader) -> anyhow::Result<PreparedProcess> {
-        let Self { argv, isolation, as_root, own_process_group, kills_descendants, console_log, nonce } = self;
+        let Self { argv, isolation, as_root, namespaces, inherited, file_limit, console_log, nonce } = self;
         let name = argv.first().context("the engine's command line is empty")?.clone();
         let context = || format!("cannot start {name}");
         let path = program::find_program(&name).with_context(context)?;
-        let program = Program::new(&path, argv, isolation.user(as_root), own_process_group).with_context(context)?;
+        let limits = Limits {
+            file_bytes: Some(file_limit),
+            // The limit counts all processes of the user on the host, whose number is unknown for a shared user.
+            processes: (isolation.has_own_user() && !as_root).then_some(MOST_PROCESSES),
+        };
+        let program = Program::new(&path, argv, isolation.user(as_root)).with_context(context)?.with_limits(limits);
         // Standard error is part of the console: a VMM that does not start reports the reason there.
         let (reader, output) = std::io::pipe().context("cannot make a pipe")?;
         let console = consoles.read(reader, console_log, nonce)?;
-        Ok(PreparedProcess {
-            program,
-            stdin: Arc::clone(stdin),
-            output,
-            console,
-            own_process_group,
-            kills_descendants,
-            name,
-        })
+        Ok(PreparedProcess { program, stdin: Arc::clone(stdin), output, console, namespaces, inherited, name })
     }
 }
 
 impl PreparedProcess {
-    /// Starts the process.
+    /// Makes the VM's PID namespace that of the calling thread's next child process, until the guard is dropped.
+    ///
+    /// # Errors
+    /// The error of `setns(2)`.
+    pub(crate) fn enter_for_children(&self) -> std::io::Result<ChildrenGuard> {
+        self.namespaces.enter_for_children()
+    }
+
+    /// Starts the process. The calling thread has [entered](Self::enter_for_children) the VM's PID namespace.
     ///
     /// # Errors
     /// Fails if the kernel cannot start the program.
     pub(crate) fn spawn(mut self) -> anyhow::Result<(VmmProcess, Console)> {
-        let spawned = self.program.spawn(self.stdin.as_fd(), self.output.as_fd());
+        let inherited: Vec<BorrowedFd<'_>> = self.inherited.iter().map(AsFd::as_fd).collect();
+        let spawned = self.program.spawn_with(Descriptors {
+            input: self.stdin.as_fd(),
+            output: self.output.as_fd(),
+            namespaces: &self.namespaces.descriptors(),
+            inherited: &inherited,
+        });
         let (id, pidfd) = spawned.with_context(|| format!("cannot start {}", self.name))?;
         // The write end of the pipe is dropped here, so that only the VMM has it open.
-        let Self { own_process_group, kills_descendants, console, .. } = self;
-        Ok((VmmProcess { id, own_process_group, kills_descendants, pidfd, reaped: false }, console))
+        let Self { console, namespaces, .. } = self;
+        Ok((VmmProcess { id, pidfd, namespaces, reaped: false }, console))
     }
 }
 
@@ -96,52 +108,55 @@ impl PreparedProcess {
 #[derive(Debug)]
 pub(crate) struct VmmProcess {
     id: u32,
-    own_process_group: bool,
-    kills_descendants: bool,
     pidfd: OwnedFd,
+    namespaces: VmNamespaces,
     reaped: bool,
 }
 
 impl VmmProcess {
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.id
     }
 
     /// Returns the process's pidfd, which is readable once the process has exited.
-    pub(super) fn exited(&self) -> std::os::fd::BorrowedFd<'_> {
+    pub(crate) fn exited(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }
 
-    pub(super) fn kill(&self) {
-        if self.own_process_group && !self.reaped {
-            let _ = killpg(Pid::from_raw(self.id.cast_signed()), Signal::SIGKILL);
-        }
-        let descendants =
-            if self.kills_descendants && !self.reaped { processes::descendants(self.id) } else { Vec::new() };
+    /// Kills the VMM and all other processes of the VM.
+    pub(crate) fn kill(&self) {
         drop(sys::pidfd_kill(self.pidfd.as_fd()));
-        // The descendants are in their own session, which the process group does not include. When their
-        // parent exits they are reparented to this process, which must reap them.
-        for pid in descendants.iter().map(|pid| Pid::from_raw(pid.cast_signed())) {
-            let _ = kill(pid, Signal::SIGKILL);
-            let _ = waitpid(pid, None);
-        }
+        self.namespaces.kill();
     }
 
     pub(crate) fn reap(&mut self) -> std::io::Result<Exit> {
         self.reaped = true;
-        let exit = sys::reap(self.id);
-        // When an instrument was killed, its VMM is reparented to this process, which must reap it.
-        while self.own_process_group && waitpid(Pid::from_raw(-self.id.cast_signed()), None).is_ok() {}
-        exit
+        sys::reap(self.id)
+    }
+
+    /// Kills the processes that the VMM has left, and waits for their end. The VMM has been reaped.
+    ///
+    /// # Errors
+    /// See [`VmNamespaces::end`].
+    pub(crate) fn end(&mut self) -> std::io::Result<()> {
+        self.namespaces.end()
+    }
+}
+
+impl VmmProcess {
+    /// Kills the VMM and all other processes of the VM, and waits for their end.
+    pub(crate) fn end_all(&mut self) {
+        if !self.reaped {
+            self.kill();
+            drop(self.reap());
+        }
+        drop(self.end());
     }
 }
 
 impl Drop for VmmProcess {
     fn drop(&mut self) {
-        if !self.reaped {
-            self.kill();
-            drop(self.reap());
-        }
+        self.end_all();
     }
 }
 
@@ -196,7 +211,7 @@ pub(super) fn wait_for_socket(
 }
 
 /// Returns the exit status as text, for example `exit code 1`.
-pub(super) fn describe_exit(exit: Exit) -> String {
+pub(crate) fn describe_exit(exit: Exit) -> String {
     match (exit.code, exit.signal) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => format!("signal {signal}"),

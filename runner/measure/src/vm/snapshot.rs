@@ -11,7 +11,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -23,7 +23,9 @@ use microbench_study::engine::launch::{self, Launch};
 use sha2::{Digest, Sha256};
 
 use super::failure::VmFailure;
-use super::{StartMode, Vm};
+use super::folder::{self, VmFolder};
+use super::prepare::largest_file;
+use super::{StartMode, Vm, VmSpec};
 use crate::host::resources::disk::Disk;
 use crate::parts::Parts;
 use crate::sys::clock::Instant;
@@ -62,8 +64,29 @@ impl SnapshotSlot {
         }
         let digest: String =
             Sha256::digest(cell.configuration_key())[..6].iter().map(|byte| format!("{byte:02x}")).collect();
-        let folder = |kind: &str| scratch.join(format!("{kind}-{digest}-{vm}"));
-        Ok(Some(Self { folder: folder("saved"), vm_folder: folder("vm") }))
+        let both = scratch.join(format!("snapshot-{digest}-{vm}"));
+        Ok(Some(Self { folder: both.join("saved"), vm_folder: both.join("vm") }))
+    }
+
+    /// Creates the file system that the snapshot shares with the VM's folder, because files move between the two, with
+    /// room for `bytes`. It ends with the session.
+    fn create_file_system(&self, bytes: u64) -> anyhow::Result<()> {
+        let both = self.folder.parent().context("the folder of a snapshot has a parent")?;
+        if !both.exists() {
+            folder::create(both)?;
+            std::mem::forget(folder::mount_bounded(both, bytes)?);
+        }
+        Ok(())
+    }
+
+    /// Creates the folder of a VM that takes or restores the snapshot.
+    fn create_vm_folder(&self) -> anyhow::Result<VmFolder> {
+        match fs::remove_dir_all(&self.vm_folder) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove {}", self.vm_folder.display()))
+            }
+            _ => VmFolder::new(self.vm_folder.clone()),
+        }
     }
 
     /// Returns whether the snapshot is complete.
@@ -93,11 +116,8 @@ impl SnapshotSlot {
     /// Moves the snapshot's files of an exited VM into the slot.
     fn store(&self, vm: &Vm) -> anyhow::Result<()> {
         drop(fs::remove_dir_all(&self.folder));
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&self.folder)
-            .with_context(|| format!("cannot create {}", self.folder.display()))?;
-        let vmm_folder = vm.launch.root.as_deref().unwrap_or(&vm.folder);
+        folder::create(&self.folder)?;
+        let vmm_folder = vm.launch.root.as_deref().unwrap_or(vm.folder.path());
         let files = vm.launch.snapshot.iter().flat_map(|snapshot| &snapshot.files);
         for name in files {
             let target = self.folder.join(name);
@@ -118,14 +138,15 @@ impl SnapshotSlot {
 }
 
 impl StartMode<'_> {
-    /// Returns the VM's folder, which does not exist yet.
-    pub(super) fn folder(self, scratch: &Path, id: &str) -> anyhow::Result<PathBuf> {
-        let (Self::TakeSnapshot(slot) | Self::Restore(slot)) = self else { return Ok(scratch.join(id)) };
-        match fs::remove_dir_all(&slot.vm_folder) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("cannot remove {}", slot.vm_folder.display()))
+    /// Creates the VM's folder. Its file system has room for the VM's disk and memory, with a snapshot for two of each.
+    pub(super) fn create_folder(self, spec: &VmSpec<'_>) -> anyhow::Result<VmFolder> {
+        let bytes = largest_file(spec)?;
+        match self {
+            Self::Boot => VmFolder::with_own_file_system(spec.folders.scratch.join(spec.id), bytes),
+            Self::TakeSnapshot(slot) | Self::Restore(slot) => {
+                slot.create_file_system(2 * bytes)?;
+                slot.create_vm_folder()
             }
-            _ => Ok(slot.vm_folder.clone()),
         }
     }
 
@@ -155,7 +176,6 @@ impl Vm {
             Err(VmFailure { reason, stage, message }) => Err(SnapshotError { reason, stage, message }.into()),
         };
         self.mounts.clear();
-        drop(fs::remove_dir_all(&self.folder));
         stored
     }
 

@@ -20,6 +20,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 use super::net::{interface_of, set_up_namespace};
 use super::netlink::{self, InterfaceSettings, request};
+use crate::sys::threads::on_new_thread;
 
 /// The calling thread's network namespace.
 const OWN_NAMESPACE: &str = "/proc/thread-self/ns/net";
@@ -45,7 +46,7 @@ impl Veth {
     /// That of the system call or netlink request that failed, with the name of the step.
     pub fn create(vm: u32, addresses: &Addresses, neighbour: bool) -> anyhow::Result<Self> {
         let name = interface_of(vm);
-        let namespace = on_new_thread(|| {
+        let namespace = on_new_thread("network", || {
             unshare(CloneFlags::CLONE_NEWNET).context("cannot create a network namespace")?;
             File::open(OWN_NAMESPACE).with_context(|| format!("cannot open {OWN_NAMESPACE}"))
         })?;
@@ -62,7 +63,7 @@ impl Veth {
             neighbours: if neighbour { &guest } else { &[] },
         };
         netlink::bring_up(&veth.name, settings)?;
-        on_new_thread(|| {
+        on_new_thread("network", || {
             setns(&veth.namespace, CloneFlags::CLONE_NEWNET).context("cannot enter the guest's network namespace")?;
             set_up_namespace()?;
             let settings = InterfaceSettings { address: Some((addresses.guest, 24)), ..InterfaceSettings::default() };
@@ -148,13 +149,4 @@ fn default_route(addresses: &Addresses) -> RouteMessage {
     };
     message.attributes = vec![RouteAttribute::Gateway(RouteAddress::Inet(addresses.host))];
     message
-}
-
-/// Runs `task` on a new thread, whose namespaces it may change.
-fn on_new_thread<T: Send>(task: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("network".into()).spawn_scoped(scope, task);
-        let joined = thread.context("cannot start a thread")?.join();
-        joined.unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that sets up the network panicked")))
-    })
 }
