@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
@@ -308,6 +309,8 @@ pub fn pack_file_system(
     let files = parts::emulated_files(parts, lock, &init, &stripped)?;
     let initramfs = scratch.join("initramfs.cpio");
     let bytes = initramfs::write(&files, &initramfs)?;
+    // The emulator has another user.
+    fs::set_permissions(&initramfs, fs::Permissions::from_mode(0o644))?;
     step.done(&format!("{} files, {} MB", files.len(), bytes / 1_000_000));
     let path = |kind, name| lock.get(kind, name).map(|artifact| artifact.path.clone());
     Ok(EmulatedHostConfig {

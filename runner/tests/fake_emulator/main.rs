@@ -1,7 +1,7 @@
-//! A fake emulator. It connects to its port as QEMU does, and the name of its kernel selects how the emulated host
+//! A fake emulator. It inherits its port as QEMU does, and the content of its kernel selects how the emulated host
 //! fails.
 
-#![expect(clippy::print_stderr, reason = "the fake emulator may panic if it cannot print")]
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "the fake emulator may panic if it cannot print")]
 
 use std::fs;
 use std::io::{BufReader, Write};
@@ -9,6 +9,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
 use microbench_measure::emulated_host::wire::{self, Job, Message};
+use microbench_measure::sys;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -16,16 +17,15 @@ fn main() {
         let at = arguments.iter().position(|argument| argument == word).expect("the argument is given");
         arguments[at + 1].clone()
     };
-    let path_of = |device: &str| {
-        let begin = format!("{device},path=");
-        arguments.iter().find_map(|argument| argument.strip_prefix(&begin)).expect("the device is given").to_owned()
-    };
-    let kernel = after("-kernel");
+    if arguments.get(1).is_some_and(|argument| argument == "-help") {
+        return;
+    }
+    let kernel = fs::read_to_string(after("-kernel")).expect("the kernel is readable");
     if kernel == "exits" {
         eprintln!("qemu-system-x86_64: cannot set up guest memory");
         std::process::exit(1);
     }
-    let mut port = UnixStream::connect(path_of("socket,id=port")).expect("the runner listens");
+    let mut port = inherited_port();
     let build = if kernel == "other-build" { "0" } else { wire::BUILD };
     wire::send(&mut port, &Message::Up { build: build.into() }).expect("the runner reads");
     let job: Option<Job> = wire::receive(&mut BufReader::new(port.try_clone().expect("the port"))).expect("a job");
@@ -33,8 +33,26 @@ fn main() {
     wire::send(&mut port, &Message::Begin(trial)).expect("the runner reads");
     match kernel.as_str() {
         "panics" => {
-            let log = "booting\n\nKernel panic - not syncing: Attempted to kill init!\n---[ end ]---\n";
-            fs::write(path_of("file,id=log"), log).expect("the console is written");
+            println!("booting\n\nKernel panic - not syncing: Attempted to kill init!\n---[ end ]---");
+        }
+        "prints-itself" => {
+            let names =
+                |folder: &str| fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+            let processes = names("/proc")
+                .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().parse::<u32>().is_ok()));
+            let files: Vec<_> =
+                (0..6).filter_map(|number| fs::read_link(format!("/proc/self/fd/{number}")).ok()).collect();
+            let written = ["/etc/left", "/usr/left", "/left"].iter().any(|path| fs::write(path, "x").is_ok());
+            let status = fs::read_to_string("/proc/self/status").expect("a status");
+            let found = serde_json::json!({
+                "status": status, "processes": processes.count(), "files": files, "written": written,
+            });
+            println!("{found}");
+        }
+        "floods-console" => {
+            let line = "x".repeat(1023);
+            (0..64 << 10).for_each(|_| println!("{line}"));
+            println!("the last line");
         }
         "closes-port" => {
             port.shutdown(Shutdown::Both).expect("the port is closed");
@@ -54,4 +72,9 @@ fn main() {
         },
         other => panic!("unknown kernel name: {other}"),
     }
+}
+
+/// The socket that is descriptor 5.
+fn inherited_port() -> UnixStream {
+    sys::duplicate_inherited(5).expect("the port is given").into()
 }

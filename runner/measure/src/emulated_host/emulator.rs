@@ -1,10 +1,11 @@
 //! Boots the emulated host in its emulator, QEMU, and receives the messages of its init.
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
 use std::io::{BufReader, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -15,11 +16,34 @@ use microbench_study::engine::host_cpu::{self, HostCpu, NAMES};
 use tracing::debug;
 
 use super::wire::{self, Job, Message, PORT_NAME};
+use crate::artifacts::program;
+use crate::artifacts::tool::Tool;
 use crate::emulated_host::init::INIT_ARGUMENT;
-use crate::sys::environment;
+use crate::guest::console::{Console, ConsoleReader};
+use crate::probe;
+use crate::sandbox::isolation::{self, Isolation};
+use crate::sandbox::vm_namespaces::{VmNamespaces, VmRoot};
+use crate::sys::clock;
+use crate::vm::folder::VmFolder;
+use crate::vm::process::{VmmCommand, VmmProcess, describe_exit};
+use crate::vm::shared;
 
 /// Real time within which the init must start.
 const BOOT_LIMIT: Duration = Duration::from_secs(300);
+
+/// Time in which an emulator that has closed its port exits.
+const EXIT_GRACE: Duration = Duration::from_millis(500);
+/// Descriptors of the emulator, in the order in which it inherits them from 3 on. Opening a file by such a path checks
+/// the permissions of the file, and not those of the folders above it.
+const KERNEL: &str = "/proc/self/fd/3";
+const INITRAMFS: &str = "/proc/self/fd/4";
+const PORT_BACKEND: &str = "socket,id=port,fd=5";
+/// The console is the emulator's standard output, which [`ConsoleReader`] bounds.
+const CONSOLE_BACKEND: &str = "stdio,id=log,signal=off";
+/// Largest size of a file that the emulator writes, bytes. It needs none.
+const FILE_LIMIT: u64 = 64 << 20;
+/// QEMU's filter of system calls, with everything refused that can be.
+const SECCOMP_FILTER: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 
 /// Features of every CPU model of the emulated host. SVM exists on Intel's models too: in QEMU it is independent of
 /// the vendor, and the kernel of the emulated host accepts it.
@@ -42,8 +66,8 @@ pub struct EmulatedHostConfig {
 }
 
 impl EmulatedHostConfig {
-    /// Returns the emulator's command line for an emulated host with the CPU `host_cpu`. `socket` is the Unix socket of
-    /// the virtio-serial port, `log` the file of the console. Reasons of the options:
+    /// Returns the emulator's command line for an emulated host with the CPU `host_cpu`. `port` and `log` are the
+    /// backends of the virtio-serial port and of the console, as QEMU's `-chardev` takes them. Reasons of the options:
     ///
     /// - `-smp 1`: under icount all CPUs share one clock.
     /// - `-avx`: the guests of KVM would find an inconsistent XSAVE area.
@@ -61,8 +85,8 @@ impl EmulatedHostConfig {
     ///   can change a start-up time by 1 %.
     /// - `sata=off`: the firmware waits a third of a real second for disks.
     #[must_use]
-    pub fn argv(&self, host_cpu: HostCpu, socket: &Path, log: &Path) -> Vec<String> {
-        let mut argv = self.argv_without_cpu_and_memory(socket, log);
+    pub fn argv(&self, host_cpu: HostCpu, port: &str, log: &str) -> Vec<String> {
+        let mut argv = self.argv_without_cpu_and_memory(port, log);
         argv.extend(["-cpu".to_owned(), format!("{},{CPU_FEATURES}", host_cpu.model)]);
         argv.extend(["-m".to_owned(), format!("{}M", self.memory_mib)]);
         argv
@@ -71,7 +95,7 @@ impl EmulatedHostConfig {
     /// Returns the command line without the CPU, which depends on the trials, and without the size of the memory,
     /// which depends on the study's largest trial.
     #[must_use]
-    pub fn argv_without_cpu_and_memory(&self, socket: &Path, log: &Path) -> Vec<String> {
+    pub fn argv_without_cpu_and_memory(&self, port: &str, log: &str) -> Vec<String> {
         let kernel_parameters = format!(
             "console=ttyS0 quiet reboot=t panic=-1 nolapic_timer tsc=reliable rcupdate.rcu_expedited=1 \
              rdinit={} -- {INIT_ARGUMENT}",
@@ -82,9 +106,9 @@ impl EmulatedHostConfig {
         add(&["-machine", "q35,sata=off", "-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off,align=off"]);
         add(&["-smp", "1"]);
         add(&["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
-        add(&["-chardev", &format!("file,id=log,path={}", log.display()), "-serial", "chardev:log"]);
+        add(&["-chardev", log, "-serial", "chardev:log"]);
         add(&["-device", "virtio-serial-pci"]);
-        add(&["-chardev", &format!("socket,id=port,path={}", socket.display())]);
+        add(&["-chardev", port]);
         add(&["-device", &format!("virtserialport,chardev=port,name={PORT_NAME}")]);
         add(&["-kernel", &self.kernel.display().to_string()]);
         add(&["-initrd", &self.initramfs.display().to_string(), "-append", &kernel_parameters]);
@@ -95,9 +119,13 @@ impl EmulatedHostConfig {
 /// Running emulated host; killed on drop.
 #[derive(Debug)]
 pub struct EmulatedHost {
-    process: Child,
+    process: VmmProcess,
+    console: Option<Console>,
     log: PathBuf,
     messages: Receiver<std::io::Result<Option<Message>>>,
+    // Dropped after the console.
+    _consoles: ConsoleReader,
+    _folder: VmFolder,
 }
 
 /// The emulated host sent no message.
@@ -115,62 +143,73 @@ pub enum NoMessage {
 }
 
 impl EmulatedHost {
-    /// Boots an emulated host with the CPU of the name `host_cpu` and sends it `job`. `folder` is where the socket is
-    /// created, `log` the file of the console.
+    /// Boots an emulated host with the CPU of the name `host_cpu` and sends it `job`. `scratch` is a folder for its
+    /// files, `log` the file of its console and of the emulator's messages.
+    ///
+    /// The emulator runs as VMMs do: as an unprivileged user if this process is root, in [`VmNamespaces`]. It gets the
+    /// kernel, the archive and the port as descriptors, so that there is no socket to connect to.
     ///
     /// # Errors
-    /// Fails if there is no such CPU, if the emulator does not start, or if the init does not start in time or is of another build.
+    /// Fails if there is no such CPU, if the emulator cannot be isolated or does not start, or if the init does not start
+    /// within five minutes or is of another build.
     pub fn boot(
         config: &EmulatedHostConfig,
         host_cpu: &str,
         job: &Job,
-        folder: &Path,
+        scratch: &Path,
         log: &Path,
     ) -> anyhow::Result<Self> {
-        let socket = folder.join("port.sock");
-        drop(fs::remove_file(&socket));
-        let listener = UnixListener::bind(&socket).with_context(|| format!("cannot bind {}", socket.display()))?;
         let cpu = host_cpu::find(host_cpu)
             .with_context(|| format!("the emulated host has no CPU {host_cpu:?}: use one of {}", NAMES.join(", ")))?;
-        let argv = config.argv(*cpu, &socket, log);
-        // A run of others can have a link in this place, which the emulator would follow.
-        input::create_new(log).with_context(|| format!("cannot create {}", log.display()))?;
-        let errors_path = log.with_extension("stderr.log");
-        let errors =
-            input::create_new(&errors_path).with_context(|| format!("cannot create {}", errors_path.display()))?;
+        let folder = VmFolder::new(scratch.join("emulator"))?;
+        let files = [config.emulator.clone()].into_iter().chain(program::libraries(&config.emulator)?);
+        let root = VmRoot::of_this_host(files.collect::<BTreeSet<_>>(), scratch)?;
+        let isolation = Isolation::of_emulator();
+        isolation.chown_to_vmm(folder.path())?;
+        let (stream, port) = UnixStream::pair().context("cannot create the socket pair of the port")?;
+        let inherited = vec![
+            open_for_all(&config.kernel, scratch)?.into(),
+            open_for_all(&config.initramfs, scratch)?.into(),
+            port.into(),
+        ];
+        let given = EmulatedHostConfig { kernel: KERNEL.into(), initramfs: INITRAMFS.into(), ..config.clone() };
+        let mut argv = given.argv(*cpu, PORT_BACKEND, CONSOLE_BACKEND);
+        // Names the run in a list of processes. QEMU takes two commas for one.
+        argv.extend(["-name".to_owned(), log.display().to_string().replace(',', ",,")]);
+        if has_seccomp_filter(&config.emulator)? {
+            argv.extend(["-sandbox", SECCOMP_FILTER].map(str::to_owned));
+        }
         debug!("starting the emulated host `{}`", argv.join(" "));
         let started_at = Instant::now();
-        let process = Command::new(&argv[0])
-            .args(&argv[1..])
-            .env_clear()
-            .envs(environment::passed_variables())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(errors)
-            .spawn()
-            .with_context(|| format!("cannot start {}", argv[0]))?;
-        let (sender, messages) = channel();
-        let mut emulated = Self { process, log: log.to_path_buf(), messages };
-        // QEMU connects to the socket before the machine runs; if it cannot, it exits.
-        listener.set_nonblocking(true)?;
-        let stream = loop {
-            match listener.accept() {
-                Ok((stream, _)) => break stream,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    if let Some(status) = emulated.process.try_wait()? {
-                        let errors = fs::read_to_string(&errors_path).unwrap_or_default();
-                        bail!(
-                            Code::EmulatorFailed
-                                .with_message(format!("the emulator exited ({status}): {}", errors.trim()))
-                        );
-                    }
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-                Err(error) => return Err(error).context("the emulator does not connect to its socket"),
-            }
+        let command = VmmCommand {
+            argv: &argv,
+            isolation,
+            as_root: false,
+            namespaces: VmNamespaces::new(&root, folder.path())?,
+            inherited,
+            file_limit: FILE_LIMIT,
+            console_log: log,
+            nonce: "",
         };
-        stream.set_nonblocking(false)?;
+        let consoles = ConsoleReader::new()?;
+        let prepared = command.prepare(&shared::open_vmm_stdin()?, &consoles)?;
+        let guard = prepared.enter_for_children().context("cannot enter the PID namespace of the emulator")?;
+        let (process, console) = prepared.spawn()?;
+        drop(guard);
+        let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap_or_default();
         let mut writer: UnixStream = stream.try_clone()?;
+        let (sender, messages) = channel();
+        let mut emulated = Self {
+            process,
+            console: Some(console),
+            log: log.to_path_buf(),
+            messages,
+            _consoles: consoles,
+            _folder: folder,
+        };
+        if let Err(problem) = isolation.check(isolation::parse_status(&status), false) {
+            bail!(Code::EmulatorFailed.with_message(format!("the emulator: {problem}")));
+        }
         std::thread::Builder::new().name("port".into()).spawn(move || {
             let mut reader = BufReader::new(stream);
             loop {
@@ -215,21 +254,48 @@ impl EmulatedHost {
         }
     }
 
-    /// Returns the last lines of the console.
-    fn console_tail(&self) -> String {
-        let text = fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    /// Returns the last lines of the console, and the exit code of an emulator that has exited.
+    fn console_tail(&mut self) -> String {
+        // The emulator closes its port just before it exits.
+        let exited = probe::wait_exit(self.process.exited(), clock::Instant::now().after(EXIT_GRACE)).unwrap_or(false);
+        let status = match exited.then(|| self.process.reap()) {
+            Some(Ok(exit)) => format!("{}; ", describe_exit(exit)),
+            _ => String::new(),
+        };
+        let text = self.console.as_ref().map(Console::tail).unwrap_or_default();
         let last: Vec<&str> = text.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect();
         if last.is_empty() {
-            return format!("its console {} is empty", self.log.display());
+            return format!("{status}its console {} is empty", self.log.display());
         }
-        last.into_iter().rev().collect::<Vec<_>>().join(" | ")
+        status + &last.into_iter().rev().collect::<Vec<_>>().join(" | ")
     }
 }
 
 impl Drop for EmulatedHost {
     fn drop(&mut self) {
         debug!("stopping the emulated host whose console is {}", self.log.display());
-        drop(self.process.kill());
-        drop(self.process.wait());
+        self.process.end_all();
+        // Writes the rest of the log.
+        drop(self.console.take().map(Console::finish));
     }
+}
+
+/// Opens `file` so that a process of every user can open it again through the descriptor. A file that not every user may
+/// read is copied to `scratch`, because the mode of the user's file must not be changed.
+fn open_for_all(file: &Path, scratch: &Path) -> anyhow::Result<File> {
+    let context = || format!("cannot open {}", file.display());
+    let open = File::open(file).with_context(context)?;
+    if open.metadata().with_context(context)?.mode() & 0o004 != 0 {
+        return Ok(open);
+    }
+    let copy = scratch.join(file.file_name().with_context(context)?).with_extension("readable");
+    fs::copy(file, &copy).with_context(|| format!("cannot copy {}", file.display()))?;
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o444))?;
+    File::open(&copy).with_context(context)
+}
+
+/// Whether the emulator has a filter of system calls: it is built without if its help does not list the option.
+fn has_seccomp_filter(emulator: &Path) -> anyhow::Result<bool> {
+    let help = Tool::new(emulator).arg("-help").clean_environment().run(None);
+    Ok(help.context("cannot run the emulator")?.contains("-sandbox on"))
 }
