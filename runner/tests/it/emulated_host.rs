@@ -133,7 +133,7 @@ fn emulator_runs_without_privileges_in_its_own_namespaces() {
     let [user, capabilities, ..] = isolation::parse_status(status);
     assert!(user.is_some_and(|user| user >= 0x7000_0000), "{status}");
     assert_eq!(capabilities, Some(0), "{status}");
-    // The first process of the namespace, and the emulator.
+    // The init of the namespace, and the emulator.
     assert_eq!(found["processes"], 2, "{log}");
     let files: Vec<&str> = found["files"].as_array().unwrap().iter().filter_map(|file| file.as_str()).collect();
     let expected = ["/dev/null", "pipe:", "pipe:", "/", "/", "socket:"];

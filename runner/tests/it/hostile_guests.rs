@@ -130,7 +130,7 @@ fn vm_finds_nothing_of_the_host_or_of_other_vms_and_leaves_nothing_behind() {
     let found = found_by_vms(&bench);
     assert_eq!(found.len(), 6);
     for found in found {
-        // The first process of the namespace, and the VMM.
+        // The init of the namespace, and the VMM.
         assert_eq!(found["processes"], 2, "{found}");
         for none in ["segments", "other_folders", "files"] {
             assert_eq!(found[none], 0, "{none}: {found}");

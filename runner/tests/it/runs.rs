@@ -43,13 +43,13 @@ fn run_records_every_event_and_reading_and_derives_every_file() {
 }
 
 #[test]
-fn eighty_vms_run_with_a_limit_of_400_descriptors() {
+fn eighty_vms_run_with_a_limit_of_640_descriptors() {
     require!(trials());
     let bench = Bench::new();
     bench.study(&["ok"], "concurrency = [80]\ntrials = 1\nwarmup = false", "");
     let run = bench.command(&["run", "study.toml", "--host", "fake", "--out", "run"]);
-    // Four descriptors per VM, and 80 for the runner itself.
-    let output = in_namespaces(&run, "ulimit -n 400").output().unwrap();
+    // Seven descriptors per VM before its start, and 80 for the runner itself.
+    let output = in_namespaces(&run, "ulimit -n 640").output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
     let journal = bench.journal();
     assert_eq!(journal.executions[0].vms.len(), 80);

@@ -1,7 +1,7 @@
 //! The sandbox: namespaces of a run, whose end removes everything that the run created.
 //!
 //! [`enter`] forks once, while the program has a single thread. The parent stays outside, forwards signals and waits.
-//! The child is PID 1 of a new user, network, mount and PID namespace and continues the program. When the child ends,
+//! The child is PID 1 of new namespaces (user, network, mount, PID, IPC, UTS) and continues the program. When the child ends,
 //! for any reason, the kernel kills all processes in its PID namespace and removes its tap interfaces and mounts. When
 //! the parent is killed, the kernel kills the child. This module therefore needs no code that cleans up.
 
@@ -37,7 +37,7 @@ const SCRATCH: &str = "/dev/shm";
 /// Forks into the sandbox. Returns in the child only. The parent exits with the child's exit code, or with 128 + the
 /// number of the signal that killed the child.
 ///
-/// Root enters a network, mount and PID namespace. Other users, and root without `CAP_SYS_ADMIN`, also enter a user
+/// Root enters a network, mount, PID, IPC and UTS namespace. Other users, and root without `CAP_SYS_ADMIN`, also enter a user
 /// namespace in which they are root.
 ///
 /// # Errors
@@ -58,13 +58,17 @@ pub fn enter() -> anyhow::Result<()> {
     requirement::require_supported_platform()?;
     let (uid, gid) = (getuid(), getgid());
     let outer = OuterProcess::this().context("cannot open a pidfd of this process")?;
-    let spaces = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID;
+    let spaces = CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWPID
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWUTS;
     let as_root = uid.is_root() && unshare(spaces).is_ok();
     if !as_root {
         // Root of a container may have no CAP_SYS_ADMIN and still be allowed to create a user namespace.
         unshare(CloneFlags::CLONE_NEWUSER).map_err(|error| namespace_error("user", error))?;
         map_to_root(uid.as_raw(), gid.as_raw())?;
-        unshare(spaces).map_err(|error| namespace_error("network, mount and PID", error))?;
+        unshare(spaces).map_err(|error| namespace_error("network, mount, PID, IPC and UTS", error))?;
     }
     // Opened now: the child will mount its own /proc over it, in the mount namespace that it shares with this process.
     let processes = fs::File::open("/proc").context("cannot open /proc")?;

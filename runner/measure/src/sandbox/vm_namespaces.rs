@@ -5,7 +5,6 @@
 //! | PID | every process of the VM ends with the VM; it can signal no other process |
 //! | mount | the VM sees the system's folders, the files of its engine and its own folder, with a private /tmp |
 //! | IPC | shared memory, semaphores and message queues end with the VM |
-//! | UTS | the host's name cannot be changed |
 //!
 //! All are created before the release of the VM. A [`VmRoot`] is the mount namespace that those of VMs are copied from.
 //! It is created once, because it has fewer mounts than the host.
@@ -45,6 +44,8 @@ const NAMESPACES: &str = "/proc/thread-self/ns";
 pub struct VmRoot {
     /// The mount namespace.
     namespace: File,
+    /// PID namespace of this process.
+    home: Arc<File>,
     /// Folder that contains the folders of the VMs.
     scratch: PathBuf,
     /// Files below the scratch folder or a temporary folder: path, and place in the namespace.
@@ -126,7 +127,8 @@ impl VmRoot {
                     .with_context(|| format!("cannot make {} read-only", place.display()))?;
             }
             let namespace = open_namespace("mnt").map_err(|error| missing("mount", error))?;
-            Ok(Self { namespace, scratch: scratch.to_path_buf(), moved, temporary })
+            let home = Arc::new(open_namespace("pid").map_err(|error| missing("PID", error))?);
+            Ok(Self { namespace, home, scratch: scratch.to_path_buf(), moved, temporary })
         })
     }
 
@@ -185,7 +187,7 @@ fn missing(which: &str, error: impl std::fmt::Display) -> anyhow::Error {
         Code::NoNamespace,
         format!("cannot create a {which} namespace for a VM: {error}"),
         "run as root with CAP_SYS_ADMIN, or allow more namespaces: sysctl -w user.max_mnt_namespaces=10000 \
-         user.max_pid_namespaces=10000 user.max_ipc_namespaces=10000 user.max_uts_namespaces=10000",
+         user.max_pid_namespaces=10000 user.max_ipc_namespaces=10000",
     )
     .into()
 }
@@ -194,10 +196,10 @@ fn missing(which: &str, error: impl std::fmt::Display) -> anyhow::Error {
 /// its namespaces is closed.
 #[derive(Debug)]
 pub struct VmNamespaces {
-    /// Namespaces that the VM's first process enters itself.
+    /// Namespaces that the VMM enters itself, the mount namespace first.
     entered: Vec<File>,
-    /// PID namespace of the VM.
-    processes: File,
+    /// PID namespace of the VM; `None` once the VMM has started.
+    processes: Option<File>,
     /// PID namespace of this process.
     home: Arc<File>,
     init: NamespaceInit,
@@ -213,13 +215,11 @@ impl VmNamespaces {
         let tree = mounts::copy(folder).with_context(|| format!("cannot copy the mount of {}", folder.display()))?;
         on_new_thread("namespaces", || {
             unshare(CloneFlags::CLONE_FS).context("cannot leave the root folder of the other threads")?;
-            let home = open_namespace("pid").context("cannot open the PID namespace")?;
             setns(&root.namespace, CloneFlags::CLONE_NEWNS).context("cannot enter the mount namespace of VMs")?;
             umask(Mode::from_bits_truncate(0o022));
             for (which, flag) in [
                 ("PID", CloneFlags::CLONE_NEWPID),
                 ("IPC", CloneFlags::CLONE_NEWIPC),
-                ("UTS", CloneFlags::CLONE_NEWUTS),
                 ("mount", CloneFlags::CLONE_NEWNS),
             ] {
                 unshare(flag).map_err(|error| missing(which, error))?;
@@ -227,11 +227,11 @@ impl VmNamespaces {
             root.mount_folder(&tree, folder).with_context(|| format!("cannot set up {}", folder.display()))?;
             // Opened before the next step, which mounts a /proc in which this process is missing.
             let folder = open_namespaces()?;
-            let entered = ["ipc", "uts", "mnt"].map(|name| open_at(&folder, name));
+            let entered = ["mnt", "ipc"].map(|name| open_at(&folder, name));
             let entered = entered.into_iter().collect::<Result<_, _>>().context("cannot open a namespace")?;
             let init = NamespaceInit::start().map_err(|error| missing("PID", error))?;
             let processes = open_at(&folder, "pid_for_children").context("cannot open the VM's PID namespace")?;
-            Ok(Self { entered, processes, home: Arc::new(home), init })
+            Ok(Self { entered, processes: Some(processes), home: Arc::clone(&root.home), init })
         })
     }
 
@@ -241,7 +241,8 @@ impl VmNamespaces {
     /// # Errors
     /// The error of `setns(2)`.
     pub fn enter_for_children(&self) -> io::Result<ChildrenGuard> {
-        setns(&self.processes, CloneFlags::CLONE_NEWPID)?;
+        let processes = self.processes.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        setns(processes, CloneFlags::CLONE_NEWPID)?;
         Ok(ChildrenGuard(Arc::clone(&self.home)))
     }
 
@@ -249,6 +250,12 @@ impl VmNamespaces {
     #[must_use]
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         self.entered.iter().map(File::as_fd).collect()
+    }
+
+    /// Closes the descriptors that only the start of the VMM needs. What is left keeps the VM's mounts.
+    pub fn close_unneeded(&mut self) {
+        self.entered.truncate(1);
+        self.processes = None;
     }
 
     /// Kills all processes of the VM, and does not wait for their end.

@@ -99,7 +99,8 @@ impl PreparedProcess {
         });
         let (id, pidfd) = spawned.with_context(|| format!("cannot start {}", self.name))?;
         // The write end of the pipe is dropped here, so that only the VMM has it open.
-        let Self { console, namespaces, .. } = self;
+        let Self { console, mut namespaces, .. } = self;
+        namespaces.close_unneeded();
         Ok((VmmProcess { id, pidfd, namespaces, reaped: false }, console))
     }
 }
