@@ -168,7 +168,7 @@ test: images check-python ## Run every test, including boots of real guests
 package: ## Package each crate and build the package; publish nothing
 	@cargo package --locked --workspace
 
-soak: images ## Run long tests: 100 kills, 2,000 trials, 700 boots (an hour)
+soak: images ## Run long tests: 100 kills, 2,100 trials, 700 boots (an hour)
 	@cargo test --locked -p microbench --test soak -- --ignored --nocapture --test-threads 1
 
 test-slurm: MORE_PACKAGES = $(SLURM_PACKAGES)

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use microbench_formats::code::Code;
-use microbench_formats::input;
 use microbench_study::engine::host_cpu::{self, HostCpu, NAMES};
 use tracing::debug;
 
