@@ -101,7 +101,7 @@ pub enum Subject {
     Equivalence(f64),
     /// The value of every VM.
     EveryValue,
-    /// This share of the values of trials, above 0 and below 1.
+    /// This share of the values of VMs, above 0 and below 1.
     Share(f64),
 }
 

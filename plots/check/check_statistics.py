@@ -86,10 +86,10 @@ class Row:
             self.values[place].append(sample["value"])
         elif sample["status"] == "censored":
             self.values[place].append(INFINITY)
-        elif sample["status"] == "failed":
-            self.failed[place] += 1
         if sample["reason"] == ABSENT:
             return
+        if sample["status"] in ("failed", "not-available"):
+            self.failed[place] += 1
         if sample["status"] != "ok":
             self.missing[sample["status"]] += 1
         if sample["host"] and sample["status"] not in ("not-applicable", "beyond-limit"):
@@ -105,6 +105,14 @@ class Row:
         if self.missing["censored"] + self.missing["failed"] > 0:
             return np.array([])
         return np.array([np.mean(self.values[place]) for place in self.places()])
+
+    def unknown(self):
+        return self.missing["failed"] + self.missing["not-available"]
+
+    def clusters(self, is_known):
+        """The values of the VMs of each trial and the number of those without one; with `is_known` only trials with a value."""
+        places = sorted(self.values if is_known else {*self.values, *self.failed})
+        return [(self.values.get(place, []), self.failed.get(place, 0)) for place in places]
 
     def is_repeated(self):
         return len({repetition for _, _, repetition, _ in self.values}) > 1
@@ -140,24 +148,40 @@ def percentile(values, p):
 
 
 @functools.cache
-def order_statistics(n, p):
+def order_statistics(n, p, level=LEVEL):
     """Ranks (from 1) and coverage of the interval of a quantile: the fewest ranks that cover enough; None if too few."""
-    if n == 0 or 1 - p**n - (1 - p) ** n < LEVEL:
+    if n == 0 or 1 - p**n - (1 - p) ** n < level:
         return None
-    if p == 0.5:
+    if p == 0.5 and level == LEVEL:
         low = max(k for k in range(1, n // 2 + 1) if 1 - 2 * stats.binom.cdf(k - 1, n, p) >= LEVEL)
         return low, n + 1 - low, 1 - 2 * stats.binom.cdf(low - 1, n, p)
     low = min(max(math.floor(n * p), 1), n - 1)
     high = low + 1
-    while stats.binom.cdf(high - 1, n, p) - stats.binom.cdf(low - 1, n, p) < LEVEL:
+    while stats.binom.cdf(high - 1, n, p) - stats.binom.cdf(low - 1, n, p) < level:
         below = stats.binom.pmf(low - 1, n, p) if low > 1 else -1
         above = stats.binom.pmf(high, n, p) if high < n else -1
         low, high = (low - 1, high) if below >= above else (low, high + 1)
     return low, high, stats.binom.cdf(high - 1, n, p) - stats.binom.cdf(low - 1, n, p)
 
 
-def quantile_interval(values, p):
-    ranks = order_statistics(len(values), p)
+def tail_interval(clusters, p):
+    """The interval of a percentile over VMs, with trials as clusters; None if trials have different numbers of VMs."""
+    sizes = {len(values) + unknown for values, unknown in clusters}
+    if len(sizes) != 1:
+        return None, None
+    size = sizes.pop()
+    rank = min(max(math.ceil(size * p - 1e-9), 1), size)
+    lower = (size * p - (rank - 1)) / (size - (rank - 1))
+    level = LEVEL if size == 1 else 1 - (1 - LEVEL) / 2
+    of_rank = [sorted(values + [-INFINITY] * unknown)[rank - 1] for values, unknown in clusters]
+    largest = [max(values + [INFINITY] * unknown) for values, unknown in clusters]
+    low, _, _ = quantile_interval(of_rank, lower, level)
+    _, high, _ = quantile_interval(largest, p, level)
+    return (None, None) if low is None or high is None else (low, high)
+
+
+def quantile_interval(values, p, level=LEVEL):
+    ranks = order_statistics(len(values), p, level)
     if ranks is None:
         return None, None, None
     ordered = sorted(values)
@@ -203,8 +227,9 @@ def check_summary(report, rows, table):
         number("min", min(finite) if len(finite) else None)
         number("max", max(finite) if len(finite) else None)
         for name in ["p90", "p95", "p99"] if not repeated else []:
-            low, high, _ = quantile_interval(medians, PERCENTILES[name])
-            number(name, percentile(medians, PERCENTILES[name]) if low is not None else None)
+            low, high = tail_interval(row.clusters(is_known=True), PERCENTILES[name])
+            values = list(itertools.chain(*row.values.values()))
+            number(name, percentile(values, PERCENTILES[name]) if low is not None else None)
             number(f"{name}_low", low)
             number(f"{name}_high", high)
         check_outliers(number, finite)
@@ -369,14 +394,24 @@ def sides_of(first, second, test, failures=None):
     return np.array([own[place] for place in sorted(own)]), np.array([other[place] for place in sorted(other)])
 
 
-def tolerance_range(is_ratio, margin, floor, first):
-    """The effects that do not matter, and whether a margin is declared."""
-    if is_ratio:
-        share = floor / first if floor is not None and first is not None else 0.0
+def ranges(is_ratio, margin, floor, first):
+    """The effects that do not matter: for each test whether it is of the ratio, the range, and whether it is declared."""
+    if not is_ratio:
+        most = max((margin or 0.0) * abs(first or 0.0), floor or 0.0)
+        return [(False, -most, most, margin is not None or floor is not None)]
+    found = [(False, -floor, floor, True)] if floor is not None else []
+    if margin is not None or floor is None:
         most = 1 + (margin or 0.0)
-        return min(1 / most, max(1 - share, 0.0)), max(most, 1 + share), margin is not None or share > 0
-    most = max((margin or 0.0) * abs(first or 0.0), floor or 0.0)
-    return -most, most, margin is not None or floor is not None
+        found.append((True, 1 / most, most, margin is not None))
+    return found
+
+
+def p_of(finding, tests):
+    """The p-value of a finding by one test, or by those of the ratio and the difference: `(effect, least, most, declared)`."""
+    if finding != "equivalent":
+        return max(effect.p(finding, least, most) for effect, least, most, _ in tests)
+    within = [effect.p(finding, least, most) for effect, least, most, declared in tests if declared]
+    return min(1.0, len(within) * min(within))
 
 
 def check_comparison(report, found, first, second, gate, margin):
@@ -408,18 +443,25 @@ def check_comparison(report, found, first, second, gate, margin):
     number("a12", found["a12"], 0.5 + (np.sum(outer > same) - np.sum(outer < same)) / (2 * outer.size))
     first_value = median(all_first)
     first_value = first_value if math.isfinite(first_value) else None
-    least, most, declared = tolerance_range(
-        is_ratio, gate.get("margin") if gate.get("margin") is not None else margin, gate.get("floor"), first_value
-    )
-    findings = ["higher", "lower"] + (["equivalent"] if declared else [])
-    p, finding = min((effect.p(finding, least, most), at, finding) for at, finding in enumerate(findings))[::2]
+    margin = gate.get("margin") if gate.get("margin") is not None else margin
+
+    def tests_with(*worst):
+        own = sides_of(first, second, found["test"], *worst)
+        paired = found["test"] == "signed-rank"
+        return [
+            (Effect(by_ratio, *own, paired), least, most, declared)
+            for by_ratio, least, most, declared in ranges(is_ratio, margin, gate.get("floor"), first_value)
+        ]
+
+    tests = tests_with()
+    findings = ["higher", "lower"] + (["equivalent"] if any(declared for *_, declared in tests) else [])
+    p, finding = min((p_of(finding, tests), at, finding) for at, finding in enumerate(findings))[::2]
     is_better = (finding, found["better"]) in [("higher", "higher"), ("lower", "lower")]
     if is_better and second.failed:
         worst = 0.0 if found["better"] == "higher" else INFINITY
-        strict = Effect(is_ratio, *sides_of(first, second, found["test"], worst), found["test"] == "signed-rank")
-        p = max(p, strict.p(finding, least, most))
+        p = max(p, p_of(finding, tests_with(worst)))
     number("p", found["p"], p)
-    return p, effect.smallest_p(), finding
+    return p, max(effect.smallest_p() for effect, *_ in tests), finding
 
 
 def check_repetitions(report, found, first, second):
@@ -562,9 +604,14 @@ def check_claims(report, plan, rows, table):
             check_every_value(report, claim, found, of[0])
             continue
         samples = [[row.means() if statistic == "mean" else row.medians() for row in own] for own in of]
-        tail = statistic not in ("median", "mean")
-        if tail and any(order_statistics(len(values), PERCENTILES[statistic]) is None for own in samples for values in own):
-            report.number("claims", f"{place} value", found["value"], None)
+        if statistic not in ("median", "mean"):
+            if kind == "value" and len(of[0]) == 1:
+                check_percentile(report, claim, found, of[0][0])
+            else:
+                report.unchecked["claim on percentiles of several cells"] += 1
+            continue
+        if statistic == "median" and any(row.failed for own in of for row in own):
+            report.unchecked["claim on a median with failed VMs"] += 1
             continue
         if any(len(values) == 0 for own in samples for values in own):
             report.unchecked["claim on a withheld mean"] += 1
@@ -573,8 +620,8 @@ def check_claims(report, plan, rows, table):
         value = values[0] / values[1] if kind == "ratio" and values[1] else values[0]
         value = values[0] - values[1] if kind == "difference" else value
         report.number("claims", f"{place} value", found["value"], value)
-        if kind == "value" and len(samples[0]) == 1 and statistic != "mean":
-            low, high, _ = quantile_interval(samples[0][0], PERCENTILES[statistic])
+        if kind == "value" and len(samples[0]) == 1 and statistic == "median":
+            low, high, _ = quantile_interval(samples[0][0], 0.5)
             report.number("claims", f"{place} low", found["low"], low)
             report.number("claims", f"{place} high", found["high"], high)
             if found["verdict"] != "not comparable":
@@ -583,6 +630,19 @@ def check_claims(report, plan, rows, table):
             check_resampled(report, claim, found, kind, statistic, of, samples)
         else:
             report.unchecked["claim without an interval, or with a bound"] += 1
+
+
+def check_percentile(report, claim, found, row):
+    """The percentile over VMs; a VM without a value can be anywhere."""
+    place, p = claim["name"], PERCENTILES[claim["statistic"]]
+    low, high = tail_interval(row.clusters(is_known=False), p)
+    values = list(itertools.chain(*row.values.values()))
+    known = low is not None and row.unknown() == 0
+    report.number("claims", f"{place} value", found["value"], percentile(values, p) if known else None)
+    for name, end in [("low", low), ("high", high)]:
+        report.number("claims", f"{place} {name}", found[name], end)
+    if found["verdict"] != "not comparable":
+        report.equal("claims", f"{place} verdict", found["verdict"], outcome(claim, low, high))
 
 
 def check_resampled(report, claim, found, kind, statistic, of, samples):
@@ -630,24 +690,38 @@ def check_resampled(report, claim, found, kind, statistic, of, samples):
 def check_every_value(report, claim, found, rows):
     """One value outside of the limits contradicts the claim. A VM without a value can be outside."""
     values = [value for row in rows for own in row.values.values() for value in own]
-    unknown = sum(row.missing["failed"] + row.missing["not-available"] for row in rows)
+    unknown = sum(row.unknown() for row in rows)
     unknown += claim["least"] is not None and not all(map(math.isfinite, values))
     verdict = "contradicted" if not all(within(claim, value) for value in values) else "holds" if unknown == 0 else "inconclusive"
     report.equal("claims", f"{claim['name']} verdict", found["verdict"], verdict)
 
 
 def check_share(report, claim, found, rows, share):
-    values = [value for row in rows for value in row.medians()]
-    unknown = sum(row.missing["failed"] + row.missing["not-available"] for row in rows)
-    met = sum(within(claim, value) for value in values)
-    if unknown or not all(map(math.isfinite, values)):
-        report.unchecked["claim on a share with censored or failed VMs"] += 1
+    trials = [trial for row in rows for trial in row.clusters(is_known=False)]
+    if any(not math.isfinite(value) for values, _ in trials for value in values):
+        report.unchecked["claim on a share with censored VMs"] += 1
         return
-    interval = stats.binomtest(met, len(values)).proportion_ci(LEVEL, method="exact")
-    report.number("claims", f"{claim['name']} value", found["value"], met / len(values))
-    report.number("claims", f"{claim['name']} low", found["low"], interval.low)
-    report.number("claims", f"{claim['name']} high", found["high"], interval.high)
-    verdict = "holds" if interval.low >= share else "contradicted" if interval.high < share else "inconclusive"
+
+    def rank(size):
+        return min(max(math.ceil(size * share - 1e-9), 1), size)
+
+    sizes = [len(values) + unknown for values, unknown in trials]
+    met = [sum(within(claim, value) for value in values) for values, _ in trials]
+    every = sum(own == size for own, size in zip(met, sizes, strict=True))
+    enough = sum(
+        own + unknown >= rank(size) for own, (_, unknown), size in zip(met, trials, sizes, strict=True)
+    )
+    below = max((rank(size) - 1) / size for size in sizes)
+    low, high = (
+        getattr(stats.binomtest(count, len(trials)).proportion_ci(LEVEL, method="exact"), end)
+        for count, end in [(every, "low"), (enough, "high")]
+    )
+    high = below + (1 - below) * high
+    known = sum(len(values) for values, _ in trials)
+    report.number("claims", f"{claim['name']} value", found["value"], sum(met) / known)
+    report.number("claims", f"{claim['name']} low", found["low"], low)
+    report.number("claims", f"{claim['name']} high", found["high"], high)
+    verdict = "holds" if low >= share else "contradicted" if high < share else "inconclusive"
     report.equal("claims", f"{claim['name']} verdict", found["verdict"], verdict)
 
 

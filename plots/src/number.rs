@@ -48,11 +48,11 @@ impl Estimate {
 
     /// [`Self::new`] for a ratio of positive numbers.
     ///
-    /// Zero is the bound of every ratio: as the lower end of a censored ratio, it says nothing.
+    /// Zero is the bound of every ratio: as the lower end of a censored ratio or interval, it says nothing.
     #[must_use]
     pub fn of_ratio(value: Option<f64>, ends: Option<[f64; 2]>) -> Self {
-        let is_known = |low: f64| value.is_some() || low > 0.0;
-        Self::new(value, ends.map(|[low, high]| [if is_known(low) { low } else { f64::NEG_INFINITY }, high]))
+        let is_known = |low: f64, high: f64| low > 0.0 || (value.is_some() && high.is_finite());
+        Self::new(value, ends.map(|[low, high]| [if is_known(low, high) { low } else { f64::NEG_INFINITY }, high]))
     }
 
     /// [`Self::new`] with an [`Interval`].

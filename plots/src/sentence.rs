@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use microbench_formats::cell::Cell;
 use microbench_formats::direction::Better;
-use microbench_formats::family::{self, trials_needed};
+use microbench_formats::family::{self, ALPHA, trials_needed};
 use microbench_formats::host::HostKind;
 use microbench_formats::plan::Plan;
 use microbench_formats::statistic::Statistic;
@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::compare::{self, Comparison, Settings, Side, Verdict};
 use crate::completed::ByCell;
 use crate::host_cpu;
-use crate::number::{Estimate, unit_suffix};
+use crate::number::{Estimate, declared_percent, unit_suffix};
 use crate::stats::shift::Test;
 use crate::summary::{LEVEL, Row};
 
@@ -126,8 +126,10 @@ fn sentence(
     };
     let cpus = host_cpu::differing(host, [first, second].map(|cell| (cell.id.as_str(), cell.host_cpu())));
     let cpus = cpus.map_or_else(String::new, |cpus| format!("; {cpus}"));
+    let estimate =
+        if comparison.difference_interval.is_some() { ratio.replace("ratio", "difference") } else { ratio.into() };
     let basis =
-        format!("({ratio}{within}, {} % interval, n = {n} {unit}; {}{cpus})", LEVEL * 100.0, host_and_clock(host));
+        format!("({estimate}{within}, {} % interval, n = {n} {unit}; {}{cpus})", LEVEL * 100.0, host_and_clock(host));
     let needed = trials_needed(1);
     let fewest = comparison.n[0].min(comparison.n[1]);
     // The ratio of a censored side is only known to be beyond the interval.
@@ -154,23 +156,31 @@ fn sentence(
         ),
         Some(interval) if !comparison.verdict.is_difference() => {
             let ratio = compare::ratio(comparison).with_range();
-            let unsure = match comparison.adjusted_p {
-                _ if interval.low <= 1.0 && interval.high >= 1.0 => String::new(),
-                Some(_) => format!(", not significant over {}", compare::count_tests(tests)),
-                None => ", but n is too small for this family of tests".to_owned(),
+            let limits = limits(comparison);
+            let unsure = match (comparison.adjusted_p, comparison.p) {
+                _ if comparison.verdict == Verdict::Equivalent || interval.low <= 1.0 && interval.high >= 1.0 => {
+                    String::new()
+                }
+                (None, _) => ", but n is too small for this family of tests".to_owned(),
+                (_, Some(p)) if p <= ALPHA => format!(", not significant over {}", compare::count_tests(tests)),
+                _ if !limits.is_empty() => format!(", neither beyond nor within {limits}"),
+                _ if !comparison.remark.is_empty() => format!(", not significant ({})", comparison.remark),
+                _ => ", not significant".to_owned(),
             };
-            (
-                Finding::NoDifferenceShown,
-                format!(
-                    "no difference shown in {name} of {b} and {a}, {levels}: {b}'s is {ratio} times {a}'s{unsure} {basis}"
-                ),
-            )
+            let shown = match comparison.verdict {
+                Verdict::Equivalent => format!("{name} of {b} and {a} is equivalent within {limits}"),
+                _ => format!("no difference shown in {name} of {b} and {a}"),
+            };
+            let text = format!("{shown}, {levels}: {b}'s is {ratio} times {a}'s{unsure} {basis}");
+            (Finding::NoDifferenceShown, text)
         }
         Some(interval) => {
             // The inverse of a censored ratio, which is infinite, is zero.
             let inverse =
                 Estimate::new(comparison.ratio.map(f64::recip), Some([interval.high.recip(), interval.low.recip()]));
             let ratio = compare::ratio(comparison);
+            // Nothing is a number of times as fast as zero.
+            let is_time = is_time && comparison.ratio != Some(0.0);
             let (subject, object, ratio) = match (is_time, own < 1.0) {
                 (true, true) => (b, a, inverse),
                 (true, false) => (a, b, ratio),
@@ -187,6 +197,13 @@ fn sentence(
         }
     };
     Sentence { finding, text: text + ".", comparison: comparison.clone(), baseline: first.id.to_string(), tests }
+}
+
+/// The margin and the floor of a comparison, for example `2 % or 1 ms`; empty without both.
+fn limits(comparison: &Comparison) -> String {
+    let floor = comparison.floor.map(|floor| format!("{floor}{}", unit_suffix(&comparison.unit)));
+    let both = comparison.margin.map(declared_percent).into_iter().chain(floor);
+    both.collect::<Vec<_>>().join(" or ")
 }
 
 /// The sentence about the difference of two values, for a first side whose values are not all above zero.

@@ -9,8 +9,8 @@ use crate::compare::markdown::{escaped, message, property};
 
 /// The verdicts on the claims that a gate judges.
 ///
-/// A claim that is contradicted or not measured fails the gate. One that is inconclusive passes with a message. One whose
-/// limits are for the wall clock is not judged in virtual time.
+/// A claim that is contradicted or not measured fails the gate, and one that is inconclusive because VMs have no value.
+/// Another inconclusive one passes with a message. One whose limits are for the wall clock is not judged in virtual time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClaimGate<'a> {
     verdicts: Vec<&'a Verdict>,
@@ -34,10 +34,15 @@ impl<'a> ClaimGate<'a> {
         self.verdicts.iter().any(|verdict| verdict.outcome == outcome)
     }
 
-    /// Whether no claim is contradicted and, unless allowed, each claim was measured.
+    /// Whether no claim is contradicted and, unless allowed, each claim was measured and no missing value leaves it open.
     #[must_use]
     pub fn passes(&self) -> bool {
-        !self.has(Outcome::Contradicted) && (self.allow_missing || !self.has(Outcome::NotMeasured))
+        let is_missing = |verdict: &&Verdict| match verdict.outcome {
+            Outcome::NotMeasured => true,
+            Outcome::Inconclusive => verdict.unknown > 0,
+            _ => false,
+        };
+        !self.has(Outcome::Contradicted) && (self.allow_missing || !self.verdicts.iter().any(is_missing))
     }
 
     /// Whether no claim holds or is contradicted or inconclusive, in which case a passing gate means nothing.

@@ -35,6 +35,7 @@ pub use self::text::{count_outcomes, render};
 use crate::figure::cells::selects;
 use crate::host_cpu;
 use crate::samples::{Status, status_and_reason};
+use crate::stats::clusters::{self, TrialVms};
 use crate::stats::contrast::{Contrast, Kind, Method, Stratum};
 use crate::stats::median::Interval;
 use crate::stats::no_interval::NoInterval;
@@ -86,6 +87,8 @@ pub struct Verdict {
     pub limit_unit: String,
     /// The smallest value of a VM, for a claim on `every value`.
     extreme_low: Option<f64>,
+    /// The VMs that failed before their value was known, or whose value is not available.
+    pub unknown: usize,
     /// Why the claim was not measured or not decided, and which cells have no data; else empty.
     pub remark: String,
     pub host: Option<HostKind>,
@@ -152,7 +155,10 @@ fn describe_missing(found: &[SideRows<'_>]) -> String {
 /// The verdict on every claim of the plan, in plan order, from the rows of the run's summary.
 #[must_use]
 pub fn judge(plan: &Plan, rows: &[Row]) -> Vec<Verdict> {
-    (0..).zip(&plan.claims).map(|(stream, claim)| with_clock(verdict(plan, rows, claim, stream))).collect()
+    let same = |one: &Claim, other: &Claim| one.comparison == other.comparison && one.statistic == other.statistic;
+    // Claims on the same value have the same interval.
+    let stream = |claim: &Claim| plan.claims.iter().position(|other| same(claim, other)).unwrap_or(0) as u64;
+    plan.claims.iter().map(|claim| with_clock(verdict(plan, rows, claim, stream(claim)))).collect()
 }
 
 /// The verdict, or *not comparable* if the limits are for another clock than that of the run.
@@ -176,6 +182,7 @@ fn verdict(plan: &Plan, rows: &[Row], claim: &Claim, stream: u64) -> Verdict {
         unit: String::new(),
         limit_unit: String::new(),
         extreme_low: None,
+        unknown: 0,
         remark: claim.unmeasured.clone(),
         host: rows.iter().find_map(|row| row.host),
     };
@@ -197,6 +204,7 @@ fn verdict(plan: &Plan, rows: &[Row], claim: &Claim, stream: u64) -> Verdict {
     }
     let all: Vec<&Row> = found.iter().flat_map(|side| side.rows.iter().copied()).collect();
     verdict.n = found.iter().map(|side| side.rows.iter().map(|row| row.trials.len()).sum()).collect();
+    verdict.unknown = all.iter().map(|row| row.unknown()).sum();
     let compared: BTreeSet<&str> = all.iter().map(|row| row.cell.as_str()).collect();
     let cpus = plan.cells.iter().filter(|cell| compared.contains(cell.id.as_str()));
     let cpus = cpus.map(|cell| (cell.id.as_str(), cell.host_cpu())).filter(|_| kind != Kind::Value);
@@ -207,9 +215,21 @@ fn verdict(plan: &Plan, rows: &[Row], claim: &Claim, stream: u64) -> Verdict {
         verdict.remark = why;
         return verdict;
     }
+    let is_tail = claim.statistic.quantile().is_some_and(|p| p > 0.5);
     match claim.subject {
         Subject::EveryValue => values::judge_every_value(&mut verdict, &all, &mut remarks),
         Subject::Share(share) => values::judge_share(&mut verdict, &all, share, &mut remarks),
+        Subject::Statistic if is_tail && kind == Kind::Value && all.len() == 1 => {
+            judge_percentile(&mut verdict, all[0], &mut remarks);
+        }
+        Subject::Statistic | Subject::Equivalence(_)
+            if is_tail && all.iter().any(|row| !row.vms_of_trials.is_empty()) =>
+        {
+            verdict.outcome = Outcome::Inconclusive;
+            remarks.push(
+                "a percentile of several cells has an interval only if each trial has one VM, with a value".to_owned(),
+            );
+        }
         Subject::Statistic | Subject::Equivalence(_) => {
             judge_contrast(&mut verdict, &found, kind, (plan.seed, stream), &mut remarks);
         }
@@ -220,6 +240,53 @@ fn verdict(plan: &Plan, rows: &[Row], claim: &Claim, stream: u64) -> Verdict {
     }
     verdict.remark = remarks.join("; ");
     verdict
+}
+
+/// Sets the numbers and the outcome of a claim on a percentile over the VMs of one cell, and adds to `remarks`. A VM
+/// without a value can have any.
+fn judge_percentile(verdict: &mut Verdict, row: &Row, remarks: &mut Vec<String>) {
+    let statistic = verdict.claim.statistic;
+    verdict.outcome = Outcome::Inconclusive;
+    verdict.value = row.statistic(statistic).filter(|_| verdict.unknown == 0);
+    let trials: Vec<&TrialVms> = row.vms_of_trials.iter().collect();
+    let interval = match statistic.quantile().filter(|_| !trials.is_empty() && !row.is_repeated()) {
+        Some(p) => clusters::interval(&trials, p, LEVEL),
+        None => row.quantile_interval(statistic),
+    };
+    let fewest = if trials.is_empty() { row.trials.len() } else { trials.len() };
+    match (interval, row.trials_for_tail(statistic)) {
+        (Some(found), _) if found.low.is_infinite() && found.high.is_infinite() => {
+            // A side that is never reached exceeds every upper limit.
+            let never = found.low == f64::INFINITY && verdict.claim.most.is_some();
+            verdict.outcome = if never { Outcome::Contradicted } else { Outcome::Inconclusive };
+            remarks.push(NoInterval::Censored.to_string());
+        }
+        (Some(found), _) => {
+            verdict.outcome = outcome(&verdict.claim, &found);
+            verdict.interval = Some((found, Method::OrderStatistics));
+        }
+        (None, Some(needed)) if fewest < needed => {
+            remarks.push(NoInterval::TooFewTrials { statistic, fewest, needed }.to_string());
+        }
+        (None, _) if row.is_repeated() => remarks.push("a percentile has no interval over repetitions".to_owned()),
+        (None, _) => {
+            remarks.push("the trials have different numbers of VMs, so a percentile has no interval".to_owned())
+        }
+    }
+    if verdict.unknown > 0 {
+        remarks.push("a VM without a value counts as below and as above every limit".to_owned());
+    }
+}
+
+/// The contrast of a claim's sides if every VM without a value has the smallest or, unless `is_smallest`, the largest one.
+fn extreme(found: &[SideRows<'_>], is_smallest: [bool; 2], contrast: impl Fn(&[SideRows<'_>]) -> Contrast) -> Contrast {
+    let replaced = |(side, is_smallest): (&SideRows<'_>, bool)| -> Vec<Row> {
+        side.rows.iter().map(|row| row.with_failures(is_smallest)).collect()
+    };
+    let rows: Vec<Vec<Row>> = found.iter().zip(is_smallest).map(replaced).collect();
+    let sides: Vec<SideRows<'_>> =
+        rows.iter().map(|rows| SideRows { rows: rows.iter().collect(), missing: Vec::new() }).collect();
+    contrast(&sides)
 }
 
 /// Sets the numbers and the outcome of a claim on the statistics of its sides, and adds to `remarks`.
@@ -249,7 +316,11 @@ fn judge_contrast(
         remarks.push(no_shared_machine(&all));
         return;
     }
-    let strata: Vec<Stratum> = within.iter().flat_map(|machine| strata(found, statistic, *machine)).collect();
+    let contrast_of = |found: &[SideRows<'_>]| Contrast {
+        kind,
+        statistic,
+        strata: within.iter().flat_map(|machine| strata(found, statistic, *machine)).collect(),
+    };
     if kind != Kind::Value {
         let on = |row: &&Row| {
             let shared = |trial: &&crate::summary::Trial| {
@@ -267,16 +338,35 @@ fn judge_contrast(
         }
         verdict.n = shared;
     }
-    let contrast = Contrast { kind, statistic, strata };
+    let contrast = contrast_of(found);
     verdict.value = contrast.estimate();
-    match contrast.interval_or_bound(LEVEL, seed, stream) {
+    let interval_of = |contrast: &Contrast| contrast.interval_or_bound(LEVEL, seed, stream);
+    let mut interval = interval_of(&contrast);
+    if statistic == Statistic::Median && all.iter().any(|row| !row.failed.is_empty()) {
+        // The largest ratio and difference have the smallest second side.
+        let ends =
+            [[true, false], [false, true]].map(|is_smallest| interval_of(&extreme(found, is_smallest, contrast_of)));
+        interval = match ends {
+            [Ok((low, method)), Ok((high, _))] => interval.map(|(found, _)| {
+                let (low, high) = (low.low.min(found.low), high.high.max(found.high));
+                (Interval { low, high, ..found }, method)
+            }),
+            [low, high] => low.and(high),
+        };
+        remarks.push("the interval counts VMs without a value as the smallest and as the largest value".to_owned());
+    }
+    match interval {
         Ok((interval, method)) => {
             verdict.outcome = outcome(&verdict.claim, &interval);
             verdict.interval = Some((interval, method));
         }
         Err(why) => {
-            if why == NoInterval::Censored && is_contradicted_without_bound(&verdict.claim, &contrast) {
+            if verdict.unknown == 0
+                && why == NoInterval::Censored
+                && is_contradicted_without_bound(&verdict.claim, &contrast)
+            {
                 verdict.outcome = Outcome::Contradicted;
+                remarks.push("a censored value counts as larger than every limit".to_owned());
             }
             let on = if machines.len() > 1 { ", counted on each host" } else { "" };
             remarks.push(format!("{why}{on}"));

@@ -6,7 +6,7 @@ use microbench_formats::claim::{Comparison, Subject};
 use microbench_formats::terminal::{OutputWidth, wrapped_to};
 
 use super::{Outcome, Verdict};
-use crate::number::{self, Estimate, declared_percent};
+use crate::number::{self, Estimate, bare_decimals, declared_percent, fixed};
 use crate::summary::LEVEL;
 
 impl Verdict {
@@ -60,6 +60,7 @@ impl Verdict {
     #[must_use]
     pub fn value_text(&self) -> Option<String> {
         let value = match self.value {
+            Some(value) if self.claim.subject == Subject::EveryValue => self.extreme_text(value) + &self.suffix(),
             Some(_) => format!("{}{}", self.estimate().value(), self.suffix()),
             None => self.estimate().range(&self.suffix())?,
         };
@@ -68,11 +69,25 @@ impl Verdict {
                 format!("smallest value {value}")
             }
             (_, Subject::EveryValue) => format!("largest value {value}"),
-            (_, Subject::Share(_)) => format!("{value} of trials"),
+            (_, Subject::Share(_)) => format!("{value} of VMs"),
             (Some(Comparison::Ratio(..)), _) => format!("ratio {value}"),
             (Some(Comparison::Difference(..)), _) => format!("difference {value}"),
             _ => value,
         })
+    }
+
+    /// The value that decides about `every value`, with the digits that show on which side of the limits it is.
+    fn extreme_text(&self, value: f64) -> String {
+        let limits = || [self.claim.least, self.claim.most].into_iter().flatten();
+        let shows_side = |text: &str| {
+            let shown: f64 = text.parse().unwrap_or(value);
+            limits().all(|limit| shown.total_cmp(&limit) == value.total_cmp(&limit))
+        };
+        let least = bare_decimals(value);
+        (least..least + 12)
+            .map(|decimals| fixed(value, decimals))
+            .find(|text| shows_side(text))
+            .unwrap_or_else(|| value.to_string())
     }
 
     /// The value with the expectation: `ratio 1.79, expected at least 2`. `None` without a value or bound.
@@ -127,9 +142,12 @@ pub fn count_outcomes<'a>(verdicts: impl IntoIterator<Item = &'a Verdict>) -> St
     let outcomes: Vec<Outcome> = verdicts.into_iter().map(|verdict| verdict.outcome).collect();
     let count = |outcome| outcomes.iter().filter(|found| **found == outcome).count();
     format!(
-        "{}: {} hold, {} are contradicted, {} inconclusive, {}{} not measured",
+        "{}: {}, {} contradicted, {} inconclusive, {}{} not measured",
         number::count(outcomes.len(), "claim"),
-        count(Outcome::Holds),
+        match count(Outcome::Holds) {
+            1 => "1 holds".to_owned(),
+            several => format!("{several} hold"),
+        },
         count(Outcome::Contradicted),
         count(Outcome::Inconclusive),
         match count(Outcome::NotComparable) {

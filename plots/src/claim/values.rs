@@ -4,10 +4,9 @@ use microbench_formats::claim::Claim;
 use microbench_formats::statistic::Statistic;
 
 use super::{Outcome, Verdict};
-use crate::number::percent;
-use crate::samples::Status;
+use crate::number::{self, percent};
+use crate::stats::clusters::{Met, TrialVms, share_interval};
 use crate::stats::contrast::Method;
-use crate::stats::median::Interval;
 use crate::stats::share::clopper_pearson;
 use crate::summary::{LEVEL, Row};
 
@@ -17,12 +16,6 @@ fn meets(claim: &Claim, value: f64) -> bool {
     let below = |most: f64| if claim.strict { value < most } else { value <= most };
     // An infinite value is only known to be larger than the time that was waited: no evidence for a lower limit.
     claim.most.is_none_or(below) && claim.least.is_none_or(above)
-}
-
-/// The VMs that failed before their value was known, or whose value is not available.
-fn unknown(rows: &[&Row]) -> usize {
-    let count = |row: &&Row, status| row.missing.get(&status).map_or(0, |(count, _)| *count);
-    rows.iter().map(|row| count(row, Status::Failed) + count(row, Status::NotAvailable)).sum()
 }
 
 /// Sets the outcome of a claim on the values of all VMs. One value outside of the limits contradicts it.
@@ -36,7 +29,7 @@ pub(super) fn judge_every_value(verdict: &mut Verdict, rows: &[&Row], remarks: &
     let finite = |value: f64| Some(value).filter(|value| value.is_finite());
     verdict.extreme_low = finite(low);
     verdict.value = if claim.most.is_none() || !low_is_met { finite(low) } else { finite(high) };
-    let unknown = unknown(rows);
+    let unknown = verdict.unknown;
     verdict.outcome = match (low_is_met && high_is_met, unknown) {
         (false, _) => Outcome::Contradicted,
         // A lower limit can be larger than the time that was waited for a censored value.
@@ -61,28 +54,38 @@ pub(super) fn judge_every_value(verdict: &mut Verdict, rows: &[&Row], remarks: &
     }
 }
 
-/// Sets the numbers and the outcome of a claim on a share of the trials. A trial counts as its median over VMs. A VM
-/// without a value can be within the limits or not, so the interval contains both.
+/// Sets the numbers and the outcome of a claim on a share of the VMs, with trials as clusters. A VM without a value can be
+/// within the limits or not, so the interval contains both.
 pub(super) fn judge_share(verdict: &mut Verdict, rows: &[&Row], share: f64, remarks: &mut Vec<String>) {
-    let values: Vec<f64> = rows.iter().flat_map(|row| row.values(Statistic::Median)).collect();
-    let met = values.iter().filter(|value| meets(&verdict.claim, **value)).count();
-    // A censored value is larger than the time that was waited, which can be below a lower limit.
-    let censored = values.iter().filter(|value| value.is_infinite() && meets(&verdict.claim, **value)).count();
-    let unknown = unknown(rows);
+    let claim = &verdict.claim;
+    let count = |trial: &TrialVms| {
+        let met = trial.values.iter().filter(|value| meets(claim, **value)).count();
+        // A censored value is larger than the time that was waited, which can be below a lower limit.
+        let open = |value: &&f64| value.is_infinite() && claim.least.is_some() && meets(claim, **value);
+        let open = trial.values.iter().filter(open).count();
+        Met { met: met - open, unknown: trial.unknown + open, of: trial.len() }
+    };
+    let of_row = |row: &&Row| -> Vec<Met> {
+        let single = |value: f64| count(&TrialVms { values: vec![value], unknown: 0 });
+        match row.vms_of_trials.is_empty() {
+            true => row.values(Statistic::Median).into_iter().map(single).collect(),
+            false => row.vms_of_trials.iter().map(count).collect(),
+        }
+    };
+    let trials: Vec<Met> = rows.iter().flat_map(of_row).collect();
+    let total = |of: fn(&Met) -> usize| trials.iter().map(of).sum::<usize>();
+    let (met, unknown, of) = (total(|trial| trial.met), total(|trial| trial.unknown), total(|trial| trial.of));
     verdict.unit = String::new();
-    verdict.value = Some(met as f64 / values.len() as f64);
+    verdict.value = (of > unknown).then(|| met as f64 / (of - unknown) as f64);
     verdict.outcome = Outcome::Inconclusive;
-    let least = clopper_pearson(met - censored, values.len() + unknown, LEVEL);
-    let most = clopper_pearson(met + unknown, values.len() + unknown, LEVEL);
-    let (Some(least), Some(most)) = (least, most) else { return };
-    let interval = Interval { low: least.low, high: most.high, level: LEVEL };
+    let Some(interval) = share_interval(&trials, share, LEVEL) else { return };
     verdict.outcome = match (interval.low >= share, interval.high < share) {
         (true, _) => Outcome::Holds,
         (_, true) => Outcome::Contradicted,
         _ => Outcome::Inconclusive,
     };
     verdict.interval = Some((interval, Method::Binomial));
-    if unknown + censored > 0 {
-        remarks.push(format!("the interval counts {} VMs without a value as either", unknown + censored));
+    if unknown > 0 {
+        remarks.push(format!("the interval counts {} without a value as either", number::count(unknown, "VM")));
     }
 }

@@ -13,7 +13,7 @@ use microbench_formats::metric::Gate;
 use microbench_formats::statistic::Statistic;
 
 use super::missing::vms_with_value;
-use super::verdict::{Evidence, Margin, Tolerance};
+use super::verdict::{Evidence, Margin, RangeTests, Tolerance};
 use super::{Comparison, Settings, Verdict};
 use crate::stats::contrast::{Contrast, Kind, MeanTest, Stratum as Cell};
 use crate::stats::median::Interval;
@@ -37,7 +37,7 @@ pub(super) fn contrast(
     let statistic = settings.statistic;
     let shared = if settings.pooled { vec![String::new()] } else { shared_machines(&[a, b]) };
     let mut comparison = Comparison {
-        n: [a.n(), b.n()],
+        n: [a.trials.len(), b.trials.len()],
         values: [a, b].map(|row| row.statistic(statistic)),
         with_value: [a, b].map(vms_with_value).map(|side| (side.completed, side.of)),
         ..Comparison::empty(&b.cell, &a.metric, &a.unit, better)
@@ -56,10 +56,15 @@ pub(super) fn contrast(
     let gate = gate.unwrap_or_default();
     let margin = Margin { share: gate.margin.or(settings.margin), floor: gate.floor };
     (comparison.margin, comparison.floor) = (margin.share, margin.floor);
-    let tolerance = match (effect, comparison.values[0]) {
-        (Effect::Ratio, Some(first)) => Tolerance::of_ratio(margin, first),
-        (Effect::Ratio, None) => Tolerance::of_ratio(Margin { floor: None, ..margin }, 1.0),
-        (Effect::Difference, first) => Tolerance::of_difference(margin, first.unwrap_or(0.0)),
+    let first = comparison.values[0].unwrap_or(0.0);
+    // A floor is tested as a difference, whose error rate does not depend on the first side's sample.
+    let ranges: Vec<(Effect, Tolerance)> = match (effect, margin.share, margin.floor) {
+        (Effect::Difference, ..) => vec![(effect, Tolerance::of_difference(margin, first))],
+        (Effect::Ratio, share, None) => vec![(effect, Tolerance::of_ratio(share))],
+        (Effect::Ratio, share, floor) => {
+            let of_floor = (Effect::Difference, Tolerance::of_difference(Margin { share: None, floor }, first));
+            share.map(|_| (effect, Tolerance::of_ratio(share))).into_iter().chain([of_floor]).collect()
+        }
     };
     let shift = |effect| samples.shift(effect, [(a, &a.trials), (b, &b.trials)], tests);
     let own = shift(effect);
@@ -67,45 +72,59 @@ pub(super) fn contrast(
     comparison.shift_interval =
         shift(Effect::Difference).interval(LEVEL).filter(|found| found.low.is_finite() && found.high.is_finite());
     comparison.a12 = Shift::rank_sum(effect, &strata).a12();
-    let evidence = match statistic {
-        _ if a.is_repeated() || b.is_repeated() => {
-            match samples.over_repetitions(effect, [(a, &a.trials), (b, &b.trials)]) {
-                Ok(found) => {
-                    comparison.n = found.repetitions;
-                    set_effect(&mut comparison, effect, Some(found.estimate()), Some(found.interval(LEVEL)));
-                    Some(Evidence::Repetitions(found))
-                }
-                Err(refusal) => {
-                    comparison.remark = refusal.to_string();
-                    None
-                }
+    let is_repeated = a.is_repeated() || b.is_repeated();
+    let repetitions = |effect, sides| samples.over_repetitions(effect, sides);
+    let means = |effect| of_means(effect, &strata, settings.seed, stream);
+    let measured = [(a, a.trials.as_slice()), (b, b.trials.as_slice())];
+    match statistic {
+        _ if is_repeated => match repetitions(effect, measured) {
+            Ok(found) => {
+                comparison.n = found.repetitions;
+                set_effect(&mut comparison, effect, Some(found.estimate()), Some(found.interval(LEVEL)));
             }
-        }
+            Err(refusal) => comparison.remark = refusal.to_string(),
+        },
         Statistic::Mean => {
-            let (estimate, interval, test) = of_means(effect, &strata, settings.seed, stream);
+            let (estimate, interval, _) = means(effect);
             set_effect(&mut comparison, effect, estimate, interval);
-            test.map(Evidence::Means)
         }
-        _ => {
-            set_effect(&mut comparison, effect, own.estimate(), own.interval(LEVEL));
-            Some(Evidence::Ranks(own))
-        }
+        _ => set_effect(&mut comparison, effect, own.estimate(), own.interval(LEVEL)),
+    }
+    // A ratio to a censored value is not zero.
+    let has_infinite_first = strata.iter().any(|(first, _)| first.iter().any(|value| value.is_infinite()));
+    if has_infinite_first && comparison.ratio == Some(0.0) {
+        comparison.ratio = None;
+    }
+    let tests_of = |evidence: &dyn Fn(Effect) -> Option<Evidence>| {
+        let found = ranges.iter().map(|(effect, range)| Some((evidence(*effect)?, *range)));
+        found.collect::<Option<Vec<_>>>().map(RangeTests)
     };
+    let evidence = tests_of(&|effect| match statistic {
+        _ if is_repeated => repetitions(effect, measured).ok().map(Evidence::Repetitions),
+        Statistic::Mean => means(effect).2.map(Evidence::Means),
+        _ => Some(Evidence::Ranks(shift(effect))),
+    });
     let Some(evidence) = evidence else { return comparison };
     comparison.smallest_p = Some(evidence.smallest_p());
-    let mut decision = evidence.decide(tolerance);
+    let mut decision = evidence.decide();
     if decision.is_better(better) && !b.failed.is_empty() {
-        // A failed VM of the second side must not make this side better, so it has the worst value.
+        // A VM of the second side without a value must not make this side better, so it has the worst value.
         let worst = b.trials_with_failures(better == Better::Higher);
         let sides = [(a, a.trials.as_slice()), (b, worst.as_slice())];
-        let strict = match &evidence {
-            Evidence::Repetitions(_) => samples.over_repetitions(effect, sides).ok().map(Evidence::Repetitions),
-            _ => Some(Evidence::Ranks(samples.shift(effect, sides, tests))),
-        };
-        decision = decision.at_most_as_sure_as(strict.as_ref(), tolerance);
+        let strict = tests_of(&|effect| match is_repeated {
+            true => repetitions(effect, sides).ok().map(Evidence::Repetitions),
+            false => Some(Evidence::Ranks(samples.shift(effect, sides, tests))),
+        });
+        let strict = decision.at_most_as_sure_as(strict.as_ref());
+        if strict.p > decision.p {
+            let unknown = "VMs of B without a value count as the worst in p".to_owned();
+            let remarks = [std::mem::take(&mut comparison.remark), unknown];
+            comparison.remark = remarks.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
+        }
+        decision = strict;
     }
     comparison.p = Some(decision.p);
-    comparison.test = Some(evidence.test());
+    comparison.test = evidence.0.first().map(|(evidence, _)| evidence.test());
     comparison.decision = Some(decision);
     comparison
 }
@@ -139,11 +158,6 @@ fn set_effect(comparison: &mut Comparison, effect: Effect, estimate: Option<f64>
         Effect::Ratio => (comparison.ratio, comparison.interval) = (estimate, interval),
         Effect::Difference => {
             (comparison.difference, comparison.difference_interval) = (estimate, interval);
-            comparison.ratio = match comparison.values {
-                [Some(first), Some(second)] if first == second => Some(1.0),
-                [Some(first), Some(second)] if first != 0.0 => Some(second / first),
-                _ => None,
-            };
         }
     }
 }
@@ -162,9 +176,9 @@ fn set_values_within_hosts(
         strata: strata.iter().map(|host| Cell { first: of(host).clone(), second: Vec::new() }).collect(),
     };
     let sides = [side(|host| &host.0), side(|host| &host.1)];
-    comparison.n = [0, 1].map(|at| sides[at].strata.iter().flat_map(|s| &s.first).filter(|v| v.is_finite()).count());
+    comparison.n = [0, 1].map(|at| sides[at].strata.iter().map(|stratum| stratum.first.len()).sum());
     comparison.values = [sides[0].estimate(), sides[1].estimate()];
-    let left_out = rows[0].n() + rows[1].n() - comparison.n[0] - comparison.n[1];
+    let left_out = rows.iter().map(|row| row.trials.len()).sum::<usize>() - comparison.n.iter().sum::<usize>();
     if left_out > 0 {
         comparison.remark = format!("{left_out} trials of hosts that only one side has are left out");
     }

@@ -60,11 +60,14 @@ impl<'a> Matched<'a> {
         found: &mut Vec<Comparison>,
     ) {
         let (pair, of_both) = (self.pair, &self.of_both);
+        let fewer_vms = fewer_completed(pair, sides);
         if self.is_empty(0) || self.is_empty(1) {
             found.extend(missing_cell(pair, sides, of_both));
+            // A cell whose means are withheld still has VMs that completed.
+            let has_some = |row: &Comparison| row.completed.as_ref().is_some_and(|[_, second]| second.completed > 0);
+            found.extend(fewer_vms.filter(has_some));
             return;
         }
-        let fewer_vms = fewer_completed(pair, sides);
         for (metric, of) in of_both {
             let better = direction(sides, metric);
             let gate = metric_of(sides, metric).and_then(|metric| metric.gate);
@@ -95,7 +98,7 @@ impl<'a> Matched<'a> {
 /// The row of a metric whose values must not be compared, with the reason `why`.
 fn not_compared([a, b]: [&Row; 2], better: Better, statistic: Statistic, why: &str) -> Comparison {
     Comparison {
-        n: [a.n(), b.n()],
+        n: [a.trials.len(), b.trials.len()],
         values: [a, b].map(|row| row.statistic(statistic)),
         verdict: Verdict::NotCompared,
         remark: why.to_owned(),
@@ -177,7 +180,7 @@ fn missing_metric(
     }
     let unit = rows.iter().flatten().next().map_or("", |row| row.unit.as_str());
     Some(Comparison {
-        n: [0, 1].map(|side| rows[side].map_or(0, Row::n)),
+        n: [0, 1].map(|side| rows[side].map_or(0, |row| row.trials.len())),
         values,
         verdict: Verdict::Missing,
         missing: Some(Missing { item: MissingItem::Metric, side, planned: rows.iter().all(Option::is_some) }),

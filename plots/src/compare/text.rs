@@ -90,7 +90,7 @@ pub(super) fn legend(comparisons: &[Comparison], settings: &Settings) -> String 
         several => format!(" within each of {} hosts ({})", several.len(), several.join(", ")),
     };
     let difference = if comparisons.iter().any(|row| row.difference.is_some()) {
-        "; the difference B - A where a value of A is zero"
+        "; the difference B - A where a value of A is not above zero"
     } else {
         ""
     };
@@ -101,6 +101,9 @@ pub(super) fn legend(comparisons: &[Comparison], settings: &Settings) -> String 
         _ => ("trials", "Hodges-Lehmann ratio B / A"),
     };
     let mut margins: Vec<String> = comparisons.iter().filter_map(|row| row.margin).map(declared_percent).collect();
+    if margins.is_empty() {
+        margins.extend(settings.margin.map(declared_percent));
+    }
     margins.dedup();
     let mut floors: Vec<String> = (comparisons.iter())
         .filter_map(|row| Some(format!("{} {}{}", row.metric, row.floor?, unit_suffix(&row.unit))))
@@ -149,23 +152,19 @@ pub(super) fn undecided(comparisons: &[Comparison], settings: &Settings) -> Vec<
         ));
     }
     let unsure = family().filter(|row| row.p.is_some_and(|p| p <= ALPHA) && row.adjusted_p.is_some_and(|p| p > ALPHA));
-    let beyond = if settings.margin.is_some() { "decides about the margin" } else { "excludes 1" };
     match unsure.count() {
         0 => {}
-        1 => notes.push(format!(
-            "the interval of 1 row {beyond}, but the row is not significant after the adjustment over {}",
-            count_tests(tests)
-        )),
         rows => notes.push(format!(
-            "the intervals of {rows} rows {}, but the rows are not significant after the adjustment over {}",
-            if settings.margin.is_some() { "decide about the margin" } else { "exclude 1" },
+            "{} p <= {ALPHA} before the adjustment over {}, but not after it",
+            if rows == 1 { "1 row has".to_owned() } else { format!("{rows} rows have") },
             count_tests(tests)
         )),
     }
     let outside = with_p().filter(|row| !settings.is_in_family(&row.metric)).count();
     if outside > 0 {
+        let rows = if outside == 1 { "1 row has".to_owned() } else { format!("{outside} rows have") };
         notes.push(format!(
-            "{outside} rows of metrics that are not in `family` of [study] ({}) have no verdict",
+            "{rows} no verdict, because the metric is not in `family` of [study] ({})",
             settings.family.join(", ")
         ));
     }
@@ -304,10 +303,10 @@ fn render_detail(comparisons: &[&Comparison], settings: &Settings, width: Output
     let mut tests: Vec<&str> = comparisons.iter().filter_map(|row| row.test).map(Test::name).collect();
     tests.sort_unstable();
     tests.dedup();
+    let test = if tests.is_empty() { "test".to_owned() } else { tests.join(" or the ") };
     let legend = format!(
         "shift: Hodges-Lehmann estimate of B - A; A12: probability that a trial of B exceeds a trial of A; p: two-sided, \
-         of the {} beyond or within the margin; Holm: p with Holm's adjustment over the family ({})",
-        tests.join(" or the "),
+         of the {test} beyond or within the margin; Holm: p with Holm's adjustment over the family ({})",
         if settings.family.is_empty() { "every metric".to_owned() } else { settings.family.join(", ") }
     );
     let show = |value: Option<f64>, text: fn(f64) -> String| value.map_or_else(|| "-".to_owned(), text);
@@ -317,7 +316,10 @@ fn render_detail(comparisons: &[&Comparison], settings: &Settings, width: Output
             row.cell.clone(),
             row.metric.clone(),
             row.shift.map_or_else(|| "-".to_owned(), |_| shift.value() + &unit_suffix(&row.unit)),
-            shift.range("").unwrap_or_else(|| "n too small".to_owned()),
+            shift.range("").unwrap_or_else(|| {
+                let is_censored = row.with_value.iter().any(|(with, of)| with < of);
+                if is_censored { "censored" } else { "n too small" }.to_owned()
+            }),
             show(row.a12, significant),
             show(row.p, p_value),
             row.adjusted_p.map_or_else(

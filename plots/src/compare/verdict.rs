@@ -69,17 +69,14 @@ pub(super) struct Tolerance {
 }
 
 impl Tolerance {
-    /// The range of a ratio: 1/1.02 to 1.02 for a margin of 0.02; only 1 without a margin and floor. `first` is the first
-    /// side's value, which is above zero.
-    pub(super) fn of_ratio(Margin { share, floor }: Margin, first: f64) -> Self {
-        let floor = floor.map_or(0.0, |floor| floor / first);
+    /// The range of a ratio: 1/1.02 to 1.02 for a margin of 0.02; only 1 without a margin.
+    pub(super) fn of_ratio(share: Option<f64>) -> Self {
         let most = 1.0 + share.unwrap_or(0.0);
-        // A floor above the value includes every smaller value.
-        let least = (1.0 / most).min((1.0 - floor).max(0.0));
-        Self { least, most: most.max(1.0 + floor), declared: share.is_some() || floor > 0.0 }
+        Self { least: 1.0 / most, most, declared: share.is_some() }
     }
 
-    /// The range of a difference: the margin is a share of `first`, the first side's value, and so 0 if that is 0.
+    /// The range of a difference: the larger of the floor and the margin as a share of `first`, the first side's value,
+    /// which is 0 if that is 0.
     pub(super) fn of_difference(Margin { share, floor }: Margin, first: f64) -> Self {
         let most = (share.unwrap_or(0.0) * first.abs()).max(floor.unwrap_or(0.0));
         Self { least: -most, most, declared: share.is_some() || floor.is_some() }
@@ -138,21 +135,43 @@ impl Evidence {
             Self::Repetitions(_) => 0.0,
         }
     }
+}
 
-    fn p(&self, finding: Finding, tolerance: Tolerance) -> f64 {
+/// The test of a comparison with its equivalence range. With a margin and a floor there are two: of the ratio and of the
+/// difference, and what is within either range does not matter.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct RangeTests(pub(super) Vec<(Evidence, Tolerance)>);
+
+impl RangeTests {
+    /// The two-sided p-value of a finding. Beyond the ranges is beyond each of them (an intersection-union test; R. L.
+    /// Berger, Technometrics 24, 1982). Within one of two ranges has Bonferroni's adjustment.
+    fn p(&self, finding: Finding) -> f64 {
+        let largest = |of: &dyn Fn(&Evidence, Tolerance) -> f64| {
+            self.0.iter().map(|(evidence, range)| of(evidence, *range)).fold(0.0, f64::max)
+        };
         let one_sided = match finding {
-            Finding::Higher => self.above(tolerance.most),
-            Finding::Lower => self.below(tolerance.least),
-            Finding::Equivalent => self.within(tolerance),
+            Finding::Higher => largest(&|evidence, range| evidence.above(range.most)),
+            Finding::Lower => largest(&|evidence, range| evidence.below(range.least)),
+            Finding::Equivalent => {
+                let declared = || self.0.iter().filter(|(_, range)| range.declared);
+                let smallest = declared().map(|(evidence, range)| evidence.within(*range)).fold(1.0, f64::min);
+                smallest * declared().count() as f64
+            }
         };
         (2.0 * one_sided).min(1.0)
     }
 
-    /// The finding with the smallest p-value. Equivalence needs a declared margin.
-    pub(super) fn decide(&self, tolerance: Tolerance) -> Decision {
+    /// The smallest p-value that the tests can have.
+    pub(super) fn smallest_p(&self) -> f64 {
+        self.0.iter().map(|(evidence, _)| evidence.smallest_p()).fold(0.0, f64::max)
+    }
+
+    /// The finding with the smallest p-value. Equivalence needs a declared margin or floor.
+    pub(super) fn decide(&self) -> Decision {
+        let is_declared = self.0.iter().any(|(_, range)| range.declared);
         let findings = [Finding::Higher, Finding::Lower, Finding::Equivalent];
-        let possible = findings.into_iter().filter(|finding| *finding != Finding::Equivalent || tolerance.declared);
-        let decisions = possible.map(|finding| Decision { finding, p: self.p(finding, tolerance) });
+        let possible = findings.into_iter().filter(|finding| *finding != Finding::Equivalent || is_declared);
+        let decisions = possible.map(|finding| Decision { finding, p: self.p(finding) });
         let none = Decision { finding: Finding::Higher, p: 1.0 };
         decisions.min_by(|one, other| one.p.total_cmp(&other.p)).unwrap_or(none)
     }
@@ -187,8 +206,8 @@ impl Decision {
     }
 
     /// This finding, with the larger of its p-values by its own test and by `strict`; 1 without such a test.
-    pub(super) fn at_most_as_sure_as(self, strict: Option<&Evidence>, tolerance: Tolerance) -> Self {
-        Self { p: self.p.max(strict.map_or(1.0, |strict| strict.p(self.finding, tolerance))), ..self }
+    pub(super) fn at_most_as_sure_as(self, strict: Option<&RangeTests>) -> Self {
+        Self { p: self.p.max(strict.map_or(1.0, |strict| strict.p(self.finding))), ..self }
     }
 
     /// The verdict at the p-value `adjusted`, which is `None` outside of the family.
@@ -215,7 +234,7 @@ mod tests {
     fn of(ratio: f64, share: Option<f64>, better: Better) -> Verdict {
         let values = |scale: f64| (0..12).map(|n| scale * (100.0 + 0.1 * f64::from(n))).collect::<Vec<_>>();
         let test = Evidence::Ranks(Shift::rank_sum(Effect::Ratio, &[(values(1.0), values(ratio))]));
-        let decision = test.decide(Tolerance::of_ratio(Margin { share, floor: None }, 100.0));
+        let decision = RangeTests(vec![(test, Tolerance::of_ratio(share))]).decide();
         decision.verdict(Some(decision.p), better)
     }
 
@@ -245,20 +264,33 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_below_the_floor_does_not_matter() {
+    fn a_difference_within_the_margin_or_the_floor_does_not_matter() {
         let floor = Margin { share: None, floor: Some(5.0) };
-        assert_eq!(Tolerance::of_ratio(floor, 100.0), Tolerance { least: 0.95, most: 1.05, declared: true });
-        assert_eq!(Tolerance::of_ratio(floor, 2.0), Tolerance { least: 0.0, most: 3.5, declared: true });
         assert_eq!(Tolerance::of_difference(floor, 0.0), Tolerance { least: -5.0, most: 5.0, declared: true });
-        let both = Margin { share: Some(0.25), ..floor };
-        assert_eq!(Tolerance::of_ratio(both, 100.0), Tolerance { least: 0.8, most: 1.25, declared: true });
+        let values = |scale: f64| (0..12).map(|n| scale + 0.01 * f64::from(n)).collect::<Vec<_>>();
+        let of = |first: f64, second: f64| {
+            let strata = [(values(first), values(second))];
+            let by = |effect| Evidence::Ranks(Shift::rank_sum(effect, &strata));
+            let both = [
+                (by(Effect::Ratio), Tolerance::of_ratio(Some(0.02))),
+                (by(Effect::Difference), Tolerance::of_difference(floor, first)),
+            ];
+            let decision = RangeTests(both.to_vec()).decide();
+            decision.verdict(Some(decision.p), Better::Lower)
+        };
+        // Within the floor, within the margin, beyond both.
+        assert_eq!(
+            [of(10.0, 14.0), of(1000.0, 1010.0), of(100.0, 110.0)],
+            [Verdict::Equivalent, Verdict::Equivalent, Verdict::Worse]
+        );
+        assert_eq!([of(14.0, 10.0), of(110.0, 100.0)], [Verdict::Equivalent, Verdict::Better]);
     }
 
     #[test]
     fn a_difference_from_zero_is_beyond_every_margin() {
         let of = |second: [f64; 6], first: f64| {
             let test = Evidence::Ranks(Shift::rank_sum(Effect::Difference, &[(vec![first; 6], second.to_vec())]));
-            let decision = test.decide(Tolerance::of_difference(MARGIN, first));
+            let decision = RangeTests(vec![(test, Tolerance::of_difference(MARGIN, first))]).decide();
             decision.verdict(Some(decision.p), Better::Higher)
         };
         assert_eq!(of([1.0; 6], 0.0), Verdict::Better);

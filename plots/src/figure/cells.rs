@@ -19,7 +19,6 @@ use crate::host_cpu;
 use crate::samples::Status;
 use crate::stats::contrast::{Contrast, Kind, Stratum};
 use crate::stats::mean::mean;
-use crate::stats::quantile::smallest_n;
 use crate::summary::{LEVEL, Row};
 
 /// A place in a figure: its position, its label and its cells. A place of several cells shows their mean.
@@ -305,6 +304,18 @@ pub(super) fn is_mean_withheld(data: Data<'_>, metrics: &[&Metric], place: &Plac
     rows.any(|row| row.n() > 0 && row.mean_withheld().is_some())
 }
 
+/// What a statistic is over, with the value of a trial: that of a percentile's points is a median.
+pub(super) fn over(statistic: Statistic) -> String {
+    match statistic {
+        Statistic::Median | Statistic::Mean => {
+            format!("over trials (a trial of several VMs counts as its {})", statistic.label())
+        }
+        Statistic::P90 | Statistic::P95 | Statistic::P99 => {
+            "over VMs (in the points a trial of several VMs counts as its median)".to_owned()
+        }
+    }
+}
+
 /// Why a caption describes no interval. `rows` are those of all places.
 pub(super) fn no_interval_sentence<'a>(statistic: Statistic, rows: impl IntoIterator<Item = &'a Row>) -> &'static str {
     let is_open = |row: &Row| row.quantile_interval(statistic).is_some_and(|interval| interval.high.is_infinite());
@@ -318,8 +329,8 @@ pub(super) fn no_interval_sentence<'a>(statistic: Statistic, rows: impl IntoIter
 
 /// The note of a quantile with too few trials for an interval; `None` if there are enough.
 pub(super) fn too_few_trials(rows: &[&Row], statistic: Statistic) -> Option<String> {
-    let least = statistic.quantile().filter(|share| *share > 0.5).and_then(|share| smallest_n(share, LEVEL))?;
-    let most = rows.iter().map(|row| row.n()).max()?;
+    let least = rows.iter().filter_map(|row| row.trials_for_tail(statistic)).max()?;
+    let most = rows.iter().map(|row| row.trials.len()).max()?;
     (most > 0 && most < least).then(|| format!("n too small ({most} of {least})"))
 }
 

@@ -252,7 +252,7 @@ fn line_sentence(figure: &Figure, panels: &[Panel], rows: &[&Row], repeated: boo
     };
     let points = if figure.theme == Theme::Paper { "" } else { "; small points: single trials" };
     format!(
-        "Lines: {statistic} over trials (a trial of several VMs counts as its {statistic}), with straight lines \
-         between measured levels; {band}{points}."
+        "Lines: {statistic} {}, with straight lines between measured levels; {band}{points}.",
+        cells::over(figure.statistic)
     )
 }

@@ -158,7 +158,8 @@ fn legend(
 /// The sentence of the caption that defines the marks.
 fn mark_sentence(figure: &Figure, metrics: &[&Metric], panels: &[Panel], rows: &[&Row], repeated: bool) -> String {
     let statistic = figure.statistic.label();
-    let of_trials = format!("(a trial of several VMs counts as its {statistic})");
+    let value = if figure.statistic == Statistic::Mean { "mean" } else { "median" };
+    let of_trials = format!("(a trial of several VMs counts as its {value})");
     match figure.form {
         FigureForm::Box => format!(
             "Boxes: quartiles over trials {of_trials}, by linear interpolation (Hyndman and Fan's type 7); whiskers: \
@@ -212,7 +213,7 @@ fn mark_sentence(figure: &Figure, metrics: &[&Metric], panels: &[Panel], rows: &
                 }
                 _ => String::new(),
             };
-            format!("Bars: {statistic} over trials {of_trials}{spread}.{layers}")
+            format!("Bars: {statistic} {}{spread}.{layers}", cells::over(figure.statistic))
         }
     }
 }

@@ -29,6 +29,7 @@ use crate::file::io_error_at;
 use crate::number::{Estimate, significant, unit_suffix};
 use crate::stats::mean::{mean, standard_deviation};
 use crate::stats::median::Interval;
+use crate::stats::quantile::smallest_n;
 use crate::stats::repetition;
 use crate::stats::selection::Selection;
 use crate::summary::LEVEL;
@@ -164,6 +165,8 @@ fn pool_row([study, cell, metric, unit, host, host_cpu]: Key, runs: Vec<RunTrial
     let mut values = Vec::with_capacity(runs.iter().map(|run| run.values.len()).sum());
     runs.into_iter().for_each(|mut run| values.append(&mut run.values));
     let n = values.iter().copied().filter(finite).count();
+    let has_percentile = |p: f64| smallest_n(p, LEVEL).is_some_and(|least| values.len() >= least);
+    let has_percentiles = [0.9, 0.99].map(has_percentile);
     let mut selection = Selection::new(values);
     PooledRow {
         study,
@@ -178,8 +181,8 @@ fn pool_row([study, cell, metric, unit, host, host_cpu]: Key, runs: Vec<RunTrial
         median: mean(&all).filter(finite),
         interval,
         interval_withheld,
-        p90: selection.quantile(0.9).filter(finite),
-        p99: selection.quantile(0.99).filter(finite),
+        p90: selection.quantile(0.9).filter(|value| has_percentiles[0] && value.is_finite()),
+        p99: selection.quantile(0.99).filter(|value| has_percentiles[1] && value.is_finite()),
         between,
         between_deviation,
         missing,

@@ -18,6 +18,7 @@
 pub mod bca;
 pub mod bootstrap;
 pub mod change_point;
+pub mod clusters;
 pub mod contrast;
 #[cfg(test)]
 pub(crate) mod coverage;

@@ -1,7 +1,8 @@
 //! The summary of a run: one row for each cell and metric.
 //!
 //! The unit of analysis is the trial, because VMs that run at the same time are not independent. A trial with several
-//! VMs counts as their median (for the mean: as their mean).
+//! VMs counts as their median (for the mean: as their mean). The 90th and higher percentiles are over VMs, with trials as
+//! clusters.
 
 mod missing;
 pub mod results;
@@ -17,9 +18,10 @@ use microbench_formats::statistic::Statistic;
 use crate::import::ABSENT;
 use crate::samples::{Sample, Status};
 use crate::stats::bca;
+use crate::stats::clusters::{self, TrialVms};
 use crate::stats::mean::mean;
 use crate::stats::median::{Interval, interval, median};
-use crate::stats::quantile::{quantile, quantile_interval, smallest_n};
+use crate::stats::quantile::{quantile, quantile_interval};
 use crate::stats::repetition;
 
 pub(crate) use self::missing::{first_row_without_values, missing_by_reason, printable};
@@ -45,8 +47,10 @@ pub struct Row {
     pub machines: Vec<String>,
     /// The trials with a value, in trial order.
     pub trials: Vec<Trial>,
-    /// The trials in which a VM failed, in trial order.
+    /// The trials with a VM whose value is not known, because it failed or is not available, in trial order.
     pub failed: Vec<FailedTrial>,
+    /// The VMs of each trial, also of those without a value, in trial order; empty if every trial has one VM with a value.
+    pub vms_of_trials: Vec<TrialVms>,
     /// The VMs of each trial that were expected to have a value and have none.
     pub without: Vec<usize>,
     /// VMs with a value.
@@ -73,7 +77,7 @@ pub struct Trial {
     pub mean: Option<f64>,
 }
 
-/// A trial in which a VM failed before the measured span.
+/// A trial with a VM that failed before the measured span, or whose value is not available.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FailedTrial {
     /// Index of the trial in the plan.
@@ -101,6 +105,33 @@ impl Row {
             all.insert((index, machine), Trial { index, block, repetition, machine, median, mean: None });
         }
         all.into_values().collect()
+    }
+
+    /// The row with a value of every VM: one without has the smallest value (zero) if `is_smallest`, else one that is
+    /// larger than all others.
+    #[must_use]
+    pub fn with_failures(&self, is_smallest: bool) -> Self {
+        Self { trials: self.trials_with_failures(is_smallest), failed: Vec::new(), ..self.clone() }
+    }
+
+    /// The VMs that failed before their value was known, or whose value is not available.
+    #[must_use]
+    pub fn unknown(&self) -> usize {
+        let count = |status| self.missing.get(&status).map_or(0, |(count, _)| *count);
+        count(Status::Failed) + count(Status::NotAvailable)
+    }
+
+    /// The VMs of each trial with a known value.
+    fn clusters(&self) -> Vec<&TrialVms> {
+        self.vms_of_trials.iter().filter(|trial| !trial.values.is_empty()).collect()
+    }
+
+    /// The number of trials from which on a percentile above the median has an interval. `None` for other statistics.
+    #[must_use]
+    pub fn trials_for_tail(&self, statistic: Statistic) -> Option<usize> {
+        let p = statistic.quantile().filter(|p| *p > 0.5)?;
+        let vms = self.vms_of_trials.first().map_or(1, TrialVms::len);
+        clusters::smallest_trials(vms, p, LEVEL)
     }
 
     /// The number of trials with a finite value: the n of every statistic.
@@ -188,8 +219,9 @@ impl Row {
         self.values(statistic).into_iter().filter(|value| value.is_finite()).collect()
     }
 
-    /// The statistic over trials; with repetitions, the mean of their medians or means. `None` without a trial, if the statistic is censored, and for a quantile of fewer
-    /// than [`smallest_n`] trials.
+    /// The statistic over trials, a percentile above the median over VMs; with repetitions, the mean of their medians or
+    /// means. `None` without a trial, if the statistic is censored, and for a percentile of fewer than
+    /// [`Self::trials_for_tail`] trials.
     #[must_use]
     pub fn statistic(&self, statistic: Statistic) -> Option<f64> {
         if let Some(values) = self.repetition_values(statistic) {
@@ -199,13 +231,17 @@ impl Row {
         let found = match statistic.quantile() {
             None => mean(&values),
             Some(0.5) => median(&values),
-            Some(p) => quantile(&values, p).filter(|_| smallest_n(p, LEVEL).is_some_and(|least| values.len() >= least)),
+            Some(p) => match self.vms_of_trials.is_empty() {
+                true => quantile(&values, p),
+                false => clusters::quantile(&self.clusters(), p),
+            }
+            .filter(|_| self.trials_for_tail(statistic).is_some_and(|least| values.len() >= least)),
         };
         found.filter(|found| found.is_finite())
     }
 
     /// The order-statistic interval of the median or another quantile; its upper end is infinite if it is censored.
-    /// `None` below [`smallest_n`] trials, and for the mean.
+    /// `None` below [`smallest_n`](crate::stats::quantile::smallest_n) trials, and for the mean.
     ///
     /// With repetitions, the interval of the median is the t interval over them, `None` below
     /// [`repetition::SMALLEST`]; other quantiles have no interval.
@@ -216,7 +252,8 @@ impl Row {
         }
         match statistic.quantile()? {
             0.5 => interval(&self.values(statistic), LEVEL),
-            p => quantile_interval(&self.values(statistic), p, LEVEL),
+            p if self.vms_of_trials.is_empty() => quantile_interval(&self.values(statistic), p, LEVEL),
+            p => clusters::interval(&self.clusters(), p, LEVEL),
         }
     }
 
@@ -333,7 +370,7 @@ pub fn summarise(plan: &Plan, samples: &[Sample]) -> Vec<Row> {
                 }
                 if let Some(value) = value {
                     trials.entry(trial).or_default().push(value);
-                } else if sample.status == Status::Failed {
+                } else if matches!(sample.status, Status::Failed | Status::NotAvailable) {
                     *failures.entry(trial).or_default() += 1;
                 }
                 if sample.status != Status::Ok {
@@ -351,6 +388,7 @@ pub fn summarise(plan: &Plan, samples: &[Sample]) -> Vec<Row> {
                 failed: (failures.iter())
                     .filter_map(|(trial, failures)| failed_trial(*trial, *failures, trials.get(trial)))
                     .collect(),
+                vms_of_trials: vms_of_trials(&trials, &failures),
                 without: without.into_values().collect(),
                 range: trials
                     .values()
@@ -369,6 +407,21 @@ pub fn summarise(plan: &Plan, samples: &[Sample]) -> Vec<Row> {
 fn trial((index, block, repetition, machine): Place, values: &[f64]) -> Option<Trial> {
     let finite: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
     Some(Trial { index, block, repetition, machine, median: median(values)?, mean: mean(&finite) })
+}
+
+/// The VMs of each trial; empty if every trial has one VM with a value.
+fn vms_of_trials(trials: &BTreeMap<Place, Vec<f64>>, failures: &BTreeMap<Place, usize>) -> Vec<TrialVms> {
+    if failures.is_empty() && trials.values().all(|values| values.len() == 1) {
+        return Vec::new();
+    }
+    let mut all: BTreeMap<Place, TrialVms> = BTreeMap::new();
+    for (place, values) in trials {
+        all.entry(*place).or_default().values.clone_from(values);
+    }
+    for (place, unknown) in failures {
+        all.entry(*place).or_default().unknown = *unknown;
+    }
+    all.into_values().collect()
 }
 
 /// Index, block, repetition and host of a trial.

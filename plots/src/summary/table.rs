@@ -16,7 +16,6 @@ use crate::stats::drift::{Drift, drift_of_sorted};
 use crate::stats::mean::{coefficient_of_variation, mean, standard_deviation};
 use crate::stats::median::Interval;
 use crate::stats::outlier::{Outliers, outliers};
-use crate::stats::quantile::smallest_n;
 use crate::stats::sorted::Sorted;
 
 /// The quantiles in addition to the median, with the prefix of their columns.
@@ -53,7 +52,7 @@ impl Numbers {
         let mut names: Vec<String> = value("median", self.median, !row.trials.is_empty()).collect();
         names.extend(ends("median", self.median_interval));
         for ((name, statistic), (quantile, interval)) in TAILS.into_iter().zip(self.tails) {
-            let least = statistic.quantile().and_then(|p| smallest_n(p, LEVEL));
+            let least = row.trials_for_tail(statistic);
             names.extend(value(name, quantile, least.is_some_and(|least| row.trials.len() >= least)));
             names.extend(ends(name, interval));
         }
@@ -65,7 +64,7 @@ impl Numbers {
         let (all, repeated) = (Sorted::new(medians), row.is_repeated());
         // Censored values are infinite and sort last.
         let finite = all.values().partition_point(|value| value.is_finite());
-        let least = |p: f64| smallest_n(p, LEVEL).is_some_and(|least| medians.len() >= least);
+        let has_single_vms = row.vms_of_trials.is_empty() && !repeated;
         let is_finite = |value: &f64| value.is_finite();
         let of_finite = match finite == medians.len() {
             true => all.outliers(),
@@ -82,9 +81,14 @@ impl Numbers {
             min: all.values().first().copied().filter(is_finite),
             max: finite.checked_sub(1).map(|last| all.values()[last]),
             tails: TAILS.map(|(_, statistic)| {
-                let p = statistic.quantile().unwrap_or(0.5);
-                let value = all.quantile(p).filter(|value| least(p) && value.is_finite());
-                (value, all.quantile_interval(p, LEVEL).filter(|_| !repeated))
+                // The values are sorted already.
+                match statistic.quantile().filter(|_| has_single_vms) {
+                    Some(p) => {
+                        let interval = all.quantile_interval(p, LEVEL);
+                        (all.quantile(p).filter(|value| interval.is_some() && value.is_finite()), interval)
+                    }
+                    None => (row.statistic(statistic), row.quantile_interval(statistic)),
+                }
             }),
             outliers: of_finite,
             drift: drift_of_sorted(medians, &all),

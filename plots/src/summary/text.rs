@@ -8,14 +8,13 @@ use microbench_formats::precision::{Look, Precision};
 use microbench_formats::statistic::Statistic;
 use microbench_formats::terminal::{Column, OutputWidth, fitted, wrapped_to};
 
+use super::Row;
 use super::missing::describe_missing;
-use super::{LEVEL, Row};
 use crate::definition::definition;
 use crate::journal::{Execution, Journal};
 use crate::number::{Estimate, declared_percent, p_value, significant};
 use crate::stats::drift::drift;
 use crate::stats::outlier::outliers;
-use crate::stats::quantile::smallest_n;
 
 /// The legend of the results.
 const LEGEND: &str = "n is the number of trials; a trial's value is the median (for the mean: the mean) over its VMs; \
@@ -99,11 +98,11 @@ pub fn render_detail(rows: &[Row], seed: u64, width: OutputWidth) -> String {
     const WIDE_FROM: u8 = 3;
     let mut lines = Vec::new();
     let tail = |row: &Row, statistic: Statistic| {
-        let least = statistic.quantile().and_then(|share| smallest_n(share, LEVEL)).unwrap_or(0);
+        let least = row.trials_for_tail(statistic).unwrap_or(0);
         match (row.statistic(statistic), row.quantile_interval(statistic)) {
             (value, interval @ Some(_)) => Estimate::with_interval(value, interval).with_range(),
             (value @ Some(_), None) if row.is_repeated() => Estimate::with_interval(value, None).value(),
-            _ if row.n() < least => format!("n too small (< {least})"),
+            _ if row.trials.len() < least => format!("n too small (< {least})"),
             _ => "censored".to_owned(),
         }
     };

@@ -6,7 +6,7 @@ use microbench_formats::figure::{Figure, FigureForm};
 use microbench_formats::record::{CENSORED, FailureReason, Record};
 use microbench_formats::statistic::Statistic;
 use microbench_formats::terminal::OutputWidth;
-use microbench_plots::claim::{Outcome, render};
+use microbench_plots::claim::{ClaimGate, Outcome, render};
 use microbench_plots::figure::{Data, describe};
 use microbench_plots::{Analysis, analyze, journal, plot, report, samples, table};
 
@@ -199,6 +199,27 @@ fn a_caption_states_that_a_censored_end_leaves_no_interval() {
     let data = Data { plan: &run.plan, rows: &analysis.summary, samples: &samples };
     let caption = describe(data, &figure).unwrap().remove(0).caption;
     assert!(caption.contains("; no interval: its upper end is censored; points: single trials"), "{caption}");
+}
+
+/// 2 of 10 VMs failed. Their values could be anything, so that the 99 ms of the others decide no upper limit.
+#[test]
+fn vms_without_a_value_leave_a_claim_open_and_fail_its_gate() {
+    let claims = vec![
+        Claim { gate: true, ..anywhere(claim("median", Some(Comparison::Value(side("qemu", 1))), None, Some(200.0))) },
+        claim("ratio", ratio(), Some(1.2), None),
+        anywhere(claim("far", Some(Comparison::Value(side("qemu", 1))), Some(20.0), None)),
+    ];
+    let (_, analysis) = judged_with_losses(10, &[("qemu/1", 2, false)], claims.clone());
+    let outcomes: Vec<_> = analysis.verdicts.iter().map(|verdict| verdict.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Inconclusive, Outcome::Inconclusive, Outcome::Inconclusive]);
+    let first = &analysis.verdicts[0];
+    assert!(first.remark.contains("VMs without a value as the smallest and as the largest"), "{}", first.remark);
+    let gate = |verdicts, allow_missing| ClaimGate::new(verdicts, allow_missing).passes();
+    assert_eq!([false, true].map(|allowed| gate(&analysis.verdicts, allowed)), [false, true]);
+    // One failed VM of 12 moves the ends by one rank.
+    let (_, analysis) = judged_with_losses(12, &[("qemu/1", 1, false)], claims);
+    assert_eq!(analysis.verdicts[0].outcome, Outcome::Holds, "{}", analysis.verdicts[0].measured());
+    assert!(gate(&analysis.verdicts, false));
 }
 
 /// All VMs of `qemu` are censored: it exceeds every upper limit. A lower limit could be larger than the time that was

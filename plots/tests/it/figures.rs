@@ -174,7 +174,7 @@ fn a_quantile_with_too_few_trials_has_no_bar_and_states_the_required_number() {
     assert!(
         matches!(&marks[0].shape, MarkShape::Bar { interval: Some((low, high)), .. } if *low == 130.0 && *high == 138.0)
     );
-    assert!(description.caption.contains("90th percentile over trials"), "{}", description.caption);
+    assert!(description.caption.contains("90th percentile over VMs"), "{}", description.caption);
 }
 
 #[test]

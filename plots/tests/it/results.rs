@@ -42,8 +42,9 @@ fn detail_shows_quantiles_and_the_mean_at_every_width() {
         let text = of(OutputWidth::from_columns(columns));
         assert!(text.lines().all(|line| line.chars().count() <= columns), "{columns}:\n{text}");
         let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        // One line for each of the four cells with values, and each of the two metrics.
-        assert_eq!(words.matches("; p95 n too small (< 59); p99 n too small (< 299); mean, 95 %").count(), 8, "{text}");
+        // One line for each of the four cells with values, and each of the two metrics; two cells have ten VMs at once.
+        assert_eq!(words.matches("; p95 n too small (< 59); p99 n too small (< 299); mean, 95 %").count(), 4, "{text}");
+        assert_eq!(words.matches("; p95 n too small (< 72); p99 n too small (< 368); mean, 95 %").count(), 4, "{text}");
         assert!(words.contains("fc/1, kernel_boot_time (ms): p90 "), "{columns}:\n{text}");
         assert!(columns < 80 || !text.contains("omitted to fit"), "{columns}:\n{text}");
     }

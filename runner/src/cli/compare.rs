@@ -186,10 +186,15 @@ fn print_comparison(
         bail!(Code::UnknownName.with_message(format!("no row has the metric {unknown}; the metrics: {known}")));
     }
     let needs_margin = gate.is_some() && settings.margin.is_none();
-    if needs_margin && plan.metrics.iter().all(|metric| metric.gate.is_none_or(|gate| gate.margin.is_none())) {
+    if needs_margin
+        && plan
+            .metrics
+            .iter()
+            .all(|metric| metric.gate.is_none_or(|gate| gate.margin.is_none() && gate.floor.is_none()))
+    {
         bail!(Code::BadValue.with_message(
-            "`--gate` needs a margin: add `--margin 0.02`, or `gate = { margin = 0.02 }` to a metric of the study; \
-             `microbench analyze --gate RUN` judges claims alone"
+            "`--gate` needs a margin or floor: add `--margin 0.02`, or `gate = { margin = 0.02 }` to a metric of the \
+             study; `microbench analyze --gate RUN` judges claims alone"
         ));
     }
     if !compare::have_common_metric(found) {

@@ -54,7 +54,7 @@ fn table(seed: u64, scale: f64) -> String {
             let stall = if trial % 19 == 7 { 3.0 } else { 1.0 };
             row("webservice_startup_time", variant, 1, trial, 110.0 * slower * stall * spread(0.08), "");
         }
-        for trial in 0..48 {
+        for trial in 0..160 {
             row("webservice_startup_time", variant, 4, trial / 4, 150.0 * slower * spread(0.05), "");
         }
         for trial in 0..8 {
@@ -64,6 +64,10 @@ fn table(seed: u64, scale: f64) -> String {
         for trial in 0..9 {
             let tied = [1000.0, 1000.0, 1010.0, 1020.0][trial as usize % 4];
             row("bandwidth", variant, 1, trial, tied * slower, "");
+        }
+        for trial in 0..60 {
+            let failed = if trial == 7 { "failed" } else { "" };
+            row("bandwidth", variant, 4, trial, 1000.0 * spread(0.05), failed);
         }
     }
     rows

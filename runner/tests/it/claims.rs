@@ -65,11 +65,11 @@ fn vms_that_timed_out_decide_claims_and_withhold_the_mean() {
         "ratio at least 3.0",
         "2: 12 censored of 20 VMs",
         "holds limit:",
-        "100.0 % of trials, 95 % interval 91.2 to 100.0 % (Clopper-Pearson), n = 40 trials",
+        "100.0 % of VMs, 95 % interval 91.2 to 100.0 % (Clopper-Pearson), n = 40 trials",
         "contradicted every:",
         "inconclusive mean:",
         "the interval of a mean needs 100 trials of each cell; the smallest cell has 40",
-        "4 claims: 2 hold, 1 are contradicted, 1 inconclusive, 0 not measured",
+        "4 claims: 2 hold, 1 contradicted, 1 inconclusive, 0 not measured",
     ] {
         assert!(words.contains(expected), "{expected:?} is missing in\n{said}");
     }
@@ -132,6 +132,31 @@ fn gate_fails_if_a_claim_is_contradicted_and_says_why_it_is_inconclusive() {
     let (code, _, message) = gate(&bench, &["analyze", "few", "--gate"]);
     assert_eq!(code, Some(0), "{message}");
     assert!(message.contains("claim slo is inconclusive") && message.contains("needs 299 trials"), "{message}");
+}
+
+/// 8 of 20 VMs of each trial take 5 s; the median of each trial is 100 ms.
+#[test]
+fn a_percentile_is_over_vms_and_not_over_medians_of_trials() {
+    let bench = Bench::new();
+    let claims = "[[claims]]\nname = \"p90\"\ntext = \"9 of 10 VMs start in time.\"\n\
+                  metric = \"webservice_startup_time\"\nvalue = { where = { concurrency = 20 } }\n\
+                  statistic = \"p90\"\nexpect = \"< 500\"\ngate = true\n\
+                  [[claims]]\nname = \"share\"\ntext = \"9 of 10 VMs start in time.\"\n\
+                  metric = \"webservice_startup_time\"\nvalue = { where = { concurrency = 20 } }\n\
+                  expect = \"90 % of values < 500\"\ngate = true\n";
+    bench.study(&["ok"], "concurrency = [20]\ntrials = 3", claims);
+    let row = |trial: u32, vm: u32| {
+        let value = if vm < 8 { 5000.0 } else { 100.0 + f64::from(trial) };
+        format!("webservice_startup_time,ok,20,{trial},{vm},{value}\n")
+    };
+    let rows: String = (0..40).flat_map(|trial| (0..20).map(move |vm| row(trial, vm))).collect();
+    bench.file("table.csv", &format!("metric,variant,concurrency,trial,vm,value\n{rows}"));
+    let imported = bench.run(&["import", "study.toml", "table.csv", "--out", "out"]);
+    assert!(imported.status.success(), "{}", text(&imported.stderr));
+    let (code, out, message) = gate(&bench, &["analyze", "out", "--gate"]);
+    assert_eq!(code, Some(4), "{out}{message}");
+    assert!(out.contains("contradicted    p90") && out.contains("contradicted    share"), "{out}");
+    assert!(out.contains("60.0 % of VMs") || out.contains("60 % of VMs"), "{out}");
 }
 
 #[test]

@@ -177,6 +177,35 @@ fn a_floor_is_named_where_it_decides() {
     assert_eq!(out["rows"][0]["floor"].as_f64(), Some(20.0), "{out}");
 }
 
+/// A floor alone is a rule for the gate.
+#[test]
+fn gate_accepts_a_floor_without_a_margin() {
+    let bench = with_metrics(&["ok"], "kernel_log_messages = { better = \"lower\", gate = { floor = 20 } }\n");
+    let run = |name: &str, middle| import_table(&bench, name, &rows("ok", 1, "kernel_log_messages", &around(middle)));
+    run("base", 100.0);
+    run("near", 110.0);
+    run("far", 130.0);
+    let of = |second| bench.run(&["compare", "base", second, "--gate"]).status.code();
+    assert_eq!([of("near"), of("far")], [Some(0), Some(4)]);
+}
+
+/// VMs without a value are not a reason to be better.
+#[test]
+fn rows_with_a_reason_make_no_side_better() {
+    let bench = with_metrics(&["ok"], "");
+    let metric = "webservice_startup_time";
+    import_table(&bench, "base", &rows("ok", 1, metric, &around(100.0)));
+    let fast = rows("ok", 1, metric, &around(95.0)[..8]) + &failed("ok", 1, metric, "no response", 4);
+    import_table(&bench, "fast", &fast);
+    let table = text(&bench.run(&["compare", "base", "fast"]).stdout);
+    assert!(table.contains("0 better") && table.contains("1 dropped"), "{table}");
+    assert!(table.contains("VMs of B without a value count as the worst in p"), "{table}");
+    let sentences = text(
+        &bench.run(&["compare", "base", "fast", "--means", "--margin", "0.02", "--gate", "--allow-missing"]).stdout,
+    );
+    assert!(sentences.contains("1 dropped"), "{sentences}");
+}
+
 #[test]
 fn direction_in_the_manifest_overrides_the_default() {
     let own = "faults = { reading = \"vmm.minor_faults\", better = \"higher\" }\n";

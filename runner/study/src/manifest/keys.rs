@@ -702,7 +702,7 @@ pub const CLAIM: &[Key] = &[
         Shape::Line,
         Need::Never,
         "The expected result: a limit (`> 1`, `<= 2`) or a range (`1.0 .. 1.3`); of a ratio also `equivalent within 5 \
-         %`; of a value also `every value < 100` (of every VM) or `90 % of values < 100` (of the trials). Required \
+         %`; of a value also `every value < 100` (of every VM) or `90 % of values < 100` (of the VMs). Required \
          with a comparison.",
         "",
     ),
