@@ -173,11 +173,11 @@ pub struct Change {
 }
 
 impl Change {
-    /// The change as a share of the old level; `None` unless both levels are finite and the old one is not zero.
+    /// The change as a share of the old level; `None` unless both levels are finite and the old one is above zero.
     #[must_use]
     pub fn share(&self) -> Option<f64> {
-        let share = (self.after - self.before) / self.before.abs();
-        share.is_finite().then_some(share)
+        let share = (self.after - self.before) / self.before;
+        (self.before > 0.0 && share.is_finite()).then_some(share)
     }
 
     /// `better`, `worse`, or `differs` for a metric without a better direction.

@@ -143,8 +143,11 @@ fn interval_text(point: &Point) -> String {
 fn change_sentence(history: &History, series: &Series, change: &Change, command: &str) -> String {
     let first = &series.points[change.point];
     let run = &history.runs[first.run];
-    let level = |level: f64| estimate(first).beside(level);
     let unit = unit_suffix(&series.unit);
+    let has_unit = |of: f64, next: f64| of.is_finite() && !next.is_finite();
+    let level = |level: f64, has_unit| estimate(first).beside(level) + if has_unit { unit.as_str() } else { "" };
+    let before = level(change.before, has_unit(change.before, change.after));
+    let after = level(change.after, change.after.is_finite());
     let share = share_text(change);
     let share = if share.is_empty() { String::new() } else { format!("{share},") };
     let host = if first.host_changed { "; the host changed at this run" } else { "" };
@@ -161,9 +164,7 @@ fn change_sentence(history: &History, series: &Series, change: &Change, command:
     };
     let at = run.label.as_ref().map_or_else(|| run.date(), |label| format!("{label} ({})", run.date()));
     format!(
-        "change at {at}: {} to {}{unit},{share} {}, p = {}{host}: {support}",
-        level(change.before),
-        level(change.after),
+        "change at {at}: {before} to {after},{share} {}, p = {}{host}: {support}",
         change.verdict(&series.metric),
         short_number(change.p),
     )
