@@ -129,6 +129,8 @@ pub enum FigureForm {
     Timeline,
     /// The statistic for each level of x (columns) and group (rows), as a colour and a number.
     HeatMap,
+    /// The ratio of each claim with its interval, its limits and its published value, one row per claim.
+    Forest,
     /// A diagram of the set-up in the plan: hosts, tap interfaces and guests. It shows no results.
     Setup,
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 
 use crate::axis::Level;
+use crate::cell::Cell;
 
 /// A selection of cells: for each axis name (or `engine`) the accepted levels.
 ///
@@ -18,6 +19,15 @@ use crate::axis::Level;
 /// assert_eq!(selection["concurrency"].len(), 2);
 /// ```
 pub type Selection = BTreeMap<String, Vec<Level>>;
+
+/// Whether `cell` has one of the selected levels on each axis of `selection`.
+#[must_use]
+pub fn selects(selection: &Selection, cell: &Cell) -> bool {
+    selection.iter().all(|(axis, levels)| match axis.as_str() {
+        "engine" => levels.iter().any(|level| matches!(level, Level::Text(engine) if *engine == cell.engine)),
+        _ => cell.levels.get(axis).is_some_and(|level| levels.contains(level)),
+    })
+}
 
 /// A list of levels, or a single level, as in figures of format 5 and older.
 #[derive(Deserialize)]

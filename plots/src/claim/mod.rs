@@ -24,6 +24,7 @@ use std::fmt;
 use microbench_formats::claim::{Claim, Comparison, Side, Subject};
 use microbench_formats::host::HostKind;
 use microbench_formats::plan::Plan;
+use microbench_formats::selection::selects;
 use microbench_formats::statistic::Statistic;
 use serde::Serialize;
 
@@ -32,7 +33,6 @@ pub use self::gate::ClaimGate;
 pub use self::save::save;
 pub(crate) use self::text::details;
 pub use self::text::{count_outcomes, render};
-use crate::figure::cells::selects;
 use crate::host_cpu;
 use crate::samples::{Status, status_and_reason};
 use crate::stats::clusters::{self, TrialVms};

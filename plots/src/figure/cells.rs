@@ -9,7 +9,7 @@ use microbench_formats::figure::{Figure, FigureForm, Theme};
 use microbench_formats::host::HostKind;
 use microbench_formats::metric::Metric;
 use microbench_formats::plan::Plan;
-use microbench_formats::selection::Selection;
+use microbench_formats::selection::{Selection, selects};
 use microbench_formats::statistic::Statistic;
 
 use super::description::Data;
@@ -55,15 +55,6 @@ pub(super) fn file_name(figure: &Figure, metric: &Metric) -> String {
 pub(crate) fn find_metric<'a>(plan: &'a Plan, figure: &Figure, name: &str) -> Result<&'a Metric, Error> {
     let found = plan.metrics.iter().find(|metric| metric.name == name);
     found.ok_or_else(|| figure_error(figure, format!("the study has no metric `{name}`")))
-}
-
-/// Whether `cell` has one of the selected levels on each axis of `selection`.
-#[must_use]
-pub fn selects(selection: &Selection, cell: &Cell) -> bool {
-    selection.iter().all(|(axis, levels)| match axis.as_str() {
-        "engine" => levels.contains(&Level::Text(cell.engine.to_string())),
-        _ => cell.levels.get(axis).is_some_and(|level| levels.contains(level)),
-    })
 }
 
 /// The places that the manifest lists as `bars`, or else one place for each level of x, group and panel.

@@ -3,7 +3,7 @@
 use microbench_formats::figure::{Column, Figure, FigureForm, Theme};
 use microbench_formats::plan::Plan;
 
-use super::{curves, ecdf, heat_map, history, marks, sequence, setup, stack, timeline};
+use super::{curves, ecdf, forest, heat_map, history, marks, sequence, setup, stack, timeline};
 use crate::Error;
 use crate::samples::Sample;
 use crate::summary::Row;
@@ -87,6 +87,8 @@ pub enum Chart {
     Timeline(timeline::Timeline),
     /// A value for each pair of levels of two axes.
     HeatMap(heat_map::HeatMap),
+    /// The ratios of claims.
+    Forest(forest::Forest),
     /// Values in execution order.
     Sequence(sequence::Sequence),
     /// Values of runs by date.
@@ -215,6 +217,7 @@ pub fn describe(data: Data<'_>, figure: &Figure) -> Result<Vec<Description>, Err
         FigureForm::Line | FigureForm::Scaling => curves::describe(data, figure),
         FigureForm::Timeline => Ok(vec![timeline::describe(data, figure)?]),
         FigureForm::HeatMap => heat_map::describe(data, figure),
+        FigureForm::Forest => Ok(vec![forest::describe(data, figure)]),
         FigureForm::Setup => Ok(vec![setup::describe(data.plan, figure)]),
     }
 }

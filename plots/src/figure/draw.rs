@@ -11,7 +11,8 @@ use super::canvas::{
 use super::description::{Chart, Description, LegendEntry, LegendKey};
 use super::theme::{self, Style, points};
 use super::{
-    draw_curves, draw_ecdf, draw_heat_map, draw_history, draw_marks, draw_sequence, draw_setup, draw_timeline,
+    draw_curves, draw_ecdf, draw_forest, draw_heat_map, draw_history, draw_marks, draw_sequence, draw_setup,
+    draw_timeline,
 };
 
 /// Space around titles, legends and captions.
@@ -67,6 +68,7 @@ pub fn render_svg(
     let plot_height = match &figure.chart {
         Chart::Timeline(timeline) => draw_timeline::height(timeline, width),
         Chart::HeatMap(heat) => draw_heat_map::height(heat, width),
+        Chart::Forest(forest) => draw_forest::height(forest, width),
         Chart::History(history) => draw_history::height(history),
         _ => units(style.plot_inches),
     };
@@ -79,6 +81,7 @@ pub fn render_svg(
         Chart::Curves(curves) => draw_curves::margins(style, curves, width, plot_height),
         Chart::Timeline(_) => draw_timeline::margins(),
         Chart::HeatMap(heat) => draw_heat_map::margins(style, heat, width),
+        Chart::Forest(_) => draw_forest::margins(),
         Chart::Sequence(_) => draw_sequence::margins(),
         Chart::History(_) => draw_history::margins(),
         Chart::Setup(_) => (0, 0),
@@ -109,6 +112,7 @@ pub fn render_svg(
             Chart::Curves(curves) => draw_curves::draw(&area, sheet, curves, &figure.legend)?,
             Chart::Timeline(timeline) => draw_timeline::draw(&area, sheet, timeline, &figure.legend)?,
             Chart::HeatMap(heat) => draw_heat_map::draw(&area, sheet, heat)?,
+            Chart::Forest(forest) => draw_forest::draw(&area, sheet, forest)?,
             Chart::Sequence(sequence) => draw_sequence::draw(&area, sheet, sequence, &figure.legend)?,
             Chart::History(history) => draw_history::draw(&area, sheet, history)?,
             Chart::Setup(setup) => draw_setup::draw(&area, sheet, setup)?,

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use microbench_formats::cell::Cell;
 use microbench_formats::figure::Figure;
 use microbench_formats::plan::Plan;
+use microbench_formats::selection::selects;
 
-use super::cells::selects;
 use super::description::{Chart, Description};
 
 /// The set-up of the cells that a figure selects.

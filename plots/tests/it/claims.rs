@@ -7,6 +7,7 @@ use microbench_formats::record::{CENSORED, FailureReason, Record};
 use microbench_formats::statistic::Statistic;
 use microbench_formats::terminal::OutputWidth;
 use microbench_plots::claim::{ClaimGate, Outcome, render};
+use microbench_plots::figure::description::Chart;
 use microbench_plots::figure::{Data, describe};
 use microbench_plots::{Analysis, analyze, journal, plot, report, samples, table};
 
@@ -199,6 +200,31 @@ fn a_caption_states_that_a_censored_end_leaves_no_interval() {
     let data = Data { plan: &run.plan, rows: &analysis.summary, samples: &samples };
     let caption = describe(data, &figure).unwrap().remove(0).caption;
     assert!(caption.contains("; no interval: its upper end is censored; points: single trials"), "{caption}");
+}
+
+#[test]
+fn a_forest_plot_has_a_row_for_each_ratio() {
+    let claims = vec![
+        claim("slower", ratio(), Some(1.2), None),
+        claim("faster", ratio(), None, Some(1.0)),
+        anywhere(claim("value", Some(Comparison::Value(side("qemu", 1))), None, Some(100.0))),
+        claim("said", None, None, None),
+    ];
+    let (run, analysis) = judged(7, claims);
+    let samples = samples::samples(&run.plan, &journal::read(&run.path("journal.ndjson")).unwrap());
+    let figure = figure("claims", FigureForm::Forest, &[]);
+    let description =
+        describe(Data { plan: &run.plan, rows: &analysis.summary, samples: &samples }, &figure).unwrap().remove(0);
+    let Chart::Forest(forest) = &description.chart else { panic!("{:?}", description.chart) };
+    let rows: Vec<_> = forest.rows.iter().map(|row| (row.outcome, row.limits, row.published)).collect();
+    assert_eq!(
+        rows,
+        [(Outcome::Holds, (Some(1.2), None), Some(1.18)), (Outcome::Contradicted, (None, Some(1.0)), Some(1.18)),]
+    );
+    assert_eq!(forest.rows[0].value, analysis.verdicts[0].value);
+    let low = analysis.verdicts[0].interval.unwrap().0.low;
+    assert!(forest.rows[0].interval.is_some_and(|(own, _)| (own - low).abs() < 1e-12));
+    assert!(description.caption.contains("n = 7 trials of each side. Host: emulated host"), "{}", description.caption);
 }
 
 /// 2 of 10 VMs failed. Their values could be anything, so that the 99 ms of the others decide no upper limit.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use microbench_formats::axis::{Axis, Level};
 use microbench_formats::cell::Cell;
+use microbench_formats::claim::{Claim, Comparison, Side, Subject};
 use microbench_formats::figure::{Column, Figure, FigureForm, Scaling, Theme};
 use microbench_formats::level_map::LevelMap;
 use microbench_formats::plan::PlannedTrial;
@@ -21,7 +22,7 @@ use microbench_plots::samples::{Sample, samples};
 use microbench_plots::summary::{Row, summarise};
 use resvg::usvg;
 
-use crate::support::{Run, bar, figure, metric, text};
+use crate::support::{Run, bar, figure, metric, selection, text};
 
 const PHASES: [(&str, &str); 5] = [
     ("phase_spawn", "Spawn"),
@@ -56,6 +57,35 @@ fn startup(variant: &str, at_once: u32, trial: u32) -> f64 {
     true_value * stall * (1.0 + 0.06 * (noise(trial * 64 + at_once) - 0.5))
 }
 
+/// Claims on ratios: with limits on both sides, with one, censored, and without a value.
+fn ratios() -> Vec<Claim> {
+    let side = |variant: &str, at_once| Side {
+        metric: "startup".into(),
+        of: selection(&[("variant", vec![text(variant)]), ("concurrency", vec![Level::Int(at_once)])]),
+    };
+    let claim = |name: &str, (first, second): (Side, Side), least, most| Claim {
+        name: name.into(),
+        text: format!("The web service of the first microVM starts before that of the second one ({name}), by far"),
+        comparison: Some(Comparison::Ratio(first, second)),
+        statistic: Statistic::Median,
+        least,
+        most,
+        strict: false,
+        subject: Subject::Statistic,
+        clock: None,
+        gate: false,
+        published: least,
+        data: String::new(),
+        unmeasured: String::new(),
+    };
+    vec![
+        claim("one", (side("fc", 1), side("qemu", 1)), Some(0.9), Some(1.1)),
+        claim("two", (side("fc", 8), side("qemu", 8)), Some(0.3), None),
+        claim("sixteen", (side("qemu", 16), side("fc", 16)), None, Some(2.0)),
+        claim("template", (side("t2", 1), side("fc", 1)), Some(1.0), None),
+    ]
+}
+
 impl Wide {
     fn new(trials: u32) -> Self {
         let mut run = Run::new(0, Vec::new());
@@ -66,6 +96,7 @@ impl Wide {
         ];
         plan.metrics = vec![metric("startup", "Start-up of the web service", "startup")];
         plan.metrics.extend(PHASES.map(|(name, label)| metric(name, label, name)));
+        plan.claims = ratios();
         plan.cells.clear();
         for (variant, label) in [
             ("fc", "Firecracker 1.12"),
@@ -394,6 +425,7 @@ fn print_figures() -> Vec<Figure> {
             Figure { groups: None, panels: Some("variant".into()), ..scaling(FigureForm::Scaling) },
         ),
         named("timeline", phases("f")),
+        named("forest", figure("f", FigureForm::Forest, &[])),
         named("heat-map", by_concurrency(FigureForm::HeatMap)),
         named(
             "heat-map-tall",

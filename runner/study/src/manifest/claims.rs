@@ -7,6 +7,7 @@ use microbench_formats::cell::Cell;
 use microbench_formats::claim::{Claim, Clock, Comparison, Side};
 use microbench_formats::code::Code;
 use microbench_formats::metric::Metric;
+use microbench_formats::selection::selects;
 use microbench_formats::statistic::Statistic;
 
 use super::diagnostic::{Diagnostics, ManifestError};
@@ -171,7 +172,7 @@ pub(super) fn check_cells(
         };
         let places = [&raw.value, &raw.ratio, &raw.difference].into_iter().flatten().flat_map(|sides| &sides.value);
         for (side, place) in sides.into_iter().zip(places) {
-            if !cells.iter().any(|cell| selection::selects(&side.of, cell)) {
+            if !cells.iter().any(|cell| selects(&side.of, cell)) {
                 let message = format!("a side of claim {} has no cell", quote(&claim.name));
                 errors.push(
                     ManifestError::new(Code::NoCells, place.span.clone(), message)
@@ -188,7 +189,7 @@ pub(super) fn check_cells(
 /// Reports a ratio or difference of cells with different CPUs of the emulated host.
 fn check_host_cpus(raw: &raw::Claim, claim: &Claim, cells: &[Cell], errors: &mut Diagnostics) {
     let Some(Comparison::Ratio(a, b) | Comparison::Difference(a, b)) = &claim.comparison else { return };
-    let of = |side: &Side| cells.iter().filter(|cell| selection::selects(&side.of, cell)).collect::<Vec<_>>();
+    let of = |side: &Side| cells.iter().filter(|cell| selects(&side.of, cell)).collect::<Vec<_>>();
     let (of_a, of_b) = (of(a), of(b));
     let Some(first) = of_a.first() else { return };
     let differs = |cell: &&&Cell| cell.host_cpu() != first.host_cpu();

@@ -52,6 +52,7 @@ pub(super) fn check(
                 );
             }
         }
+        FigureForm::Forest => keys.deny_reference(raw),
         _ => {}
     }
 }
@@ -103,6 +104,10 @@ fn check_scales(raw: &raw::Figure, form: FigureForm, keys: &mut KeyRules<'_>) {
         FigureForm::Timeline => {
             keys.deny("x_scale", x, "its segments start at zero, which a logarithmic axis does not have");
             keys.deny("y_scale", y, "its y axis has no numbers: remove the key");
+        }
+        FigureForm::Forest => {
+            keys.deny("x_scale", x, "its axis is logarithmic: remove the key");
+            keys.deny("y_scale", y, "it has no axis of numbers along y: remove the key");
         }
         FigureForm::HeatMap | FigureForm::Setup => {
             keys.deny("x_scale", x, "it has no axis of numbers: remove the key");

@@ -8,6 +8,7 @@ use microbench_formats::cell::Cell;
 use microbench_formats::code::Code;
 use microbench_formats::figure::{Figure, FigureBar, FigureForm};
 use microbench_formats::metric::Metric;
+use microbench_formats::selection::selects;
 use microbench_formats::statistic::Statistic;
 
 use super::axes::unknown_axis;
@@ -68,12 +69,13 @@ fn check_figure(
     check_metrics(raw, manifest, metrics, errors);
     let matrix = axes.map(|axes| axes.iter().filter(|axis| axis.name != ENGINE).cloned().collect::<Vec<_>>());
     if let Some(axes) = &matrix
-        && form != Some(FigureForm::Setup)
+        && !form.is_some_and(has_no_roles)
     {
         check_roles(raw, axes, errors);
     }
     let only = selection::check(&raw.selection, axes, errors);
     check_form(raw, form, errors);
+    check_has_ratios(raw, form, manifest, errors);
     figure_forms::check(raw, form, matrix.as_deref(), metrics, errors);
     let bars = raw.bars.iter().flat_map(|bars| &bars.value);
     let bars = bars.map(|bar| FigureBar {
@@ -115,6 +117,22 @@ fn check_figure(
     })
 }
 
+/// Whether the form draws no metric, so that no axis of the matrix has a role.
+fn has_no_roles(form: FigureForm) -> bool {
+    matches!(form, FigureForm::Setup | FigureForm::Forest)
+}
+
+/// Reports a forest plot of a study without a claim on a ratio.
+fn check_has_ratios(raw: &raw::Figure, form: Option<FigureForm>, manifest: &raw::Manifest, errors: &mut Diagnostics) {
+    let Some(word) = raw.form.as_ref().filter(|_| form == Some(FigureForm::Forest)) else { return };
+    if manifest.claims.iter().any(|claim| claim.ratio.is_some()) {
+        return;
+    }
+    let message = "the form `forest` draws claims with `ratio`, and the study has none";
+    let help = "add a claim with `ratio = [...]`, or use another form";
+    errors.push(ManifestError::new(Code::Missing, word.span.clone(), message).help(help));
+}
+
 /// Reports keys that cannot be used with the form or with `bars`.
 fn check_form(raw: &raw::Figure, form: Option<FigureForm>, errors: &mut Diagnostics) {
     let (Some(form), Some(word)) = (form, &raw.form) else { return };
@@ -125,19 +143,23 @@ fn check_form(raw: &raw::Figure, form: Option<FigureForm>, errors: &mut Diagnost
         );
     };
     let roles = [("x", &raw.x), ("groups", &raw.groups), ("panels", &raw.panels)];
-    if form == FigureForm::Setup {
-        let help = "this form draws the set-up of the plan, without data: remove the key";
+    if has_no_roles(form) {
+        let why = format!("the form `{form}`");
+        let help = match form {
+            FigureForm::Forest => "this form draws the ratios of the claims: remove the key",
+            _ => "this form draws the set-up of the plan, without data: remove the key",
+        };
         let names = roles.into_iter().chain([("statistic", &raw.statistic), ("y_label", &raw.y_label)]);
         for (key, name) in names {
             if let Some(name) = name {
-                deny(&name.span, key, "the form `setup`", &word.span, help);
+                deny(&name.span, key, &why, &word.span, help);
             }
         }
         if let Some(metric) = raw.metrics.first() {
-            deny(&metric.span, "metric", "the form `setup`", &word.span, help);
+            deny(&metric.span, "metric", &why, &word.span, help);
         }
         if let Some(bars) = &raw.bars {
-            deny(&bars.span, "bars", "the form `setup`", &word.span, help);
+            deny(&bars.span, "bars", &why, &word.span, help);
         }
         return;
     }
@@ -286,12 +308,12 @@ pub(super) fn unit_name(unit: &str) -> &str {
 /// Reports figures whose bars would pool cells, and figures and bars without a cell.
 pub(super) fn check_bars(figures: &[(&raw::Figure, Figure)], axes: &[Axis], cells: &[Cell], errors: &mut Diagnostics) {
     for (raw, figure) in figures {
-        if figure.form == FigureForm::Setup {
+        if has_no_roles(figure.form) {
             continue;
         }
         if let Some(bars) = &raw.bars {
             for (bar, raw) in figure.bars.iter().zip(&bars.value) {
-                if !cells.iter().any(|cell| selection::selects(&bar.of, cell)) {
+                if !cells.iter().any(|cell| selects(&bar.of, cell)) {
                     let message = format!("bar {} of figure {} has no cell", quote(&bar.label), quote(&figure.name));
                     errors.push(
                         ManifestError::new(Code::NoCells, raw.span.clone(), message)
@@ -306,7 +328,7 @@ pub(super) fn check_bars(figures: &[(&raw::Figure, Figure)], axes: &[Axis], cell
             .flatten()
             .map(String::as_str)
             .collect();
-        let chosen: Vec<&Cell> = cells.iter().filter(|cell| selection::selects(&figure.only, cell)).collect();
+        let chosen: Vec<&Cell> = cells.iter().filter(|cell| selects(&figure.only, cell)).collect();
         if chosen.is_empty() {
             let message = format!("figure {} has no cell", quote(&figure.name));
             errors.push(

@@ -131,6 +131,9 @@ fn forms() -> Vec<Choice> {
         FigureForm::HeatMap => {
             "The statistic as a colour and a number: columns are levels of `x`, rows levels of `groups`."
         }
+        FigureForm::Forest => {
+            "The ratio of each claim with its interval, the expected range and the published value; one row for each claim."
+        }
         FigureForm::Setup => "The set-up of hosts, taps and guests, drawn from the plan without data.",
     };
     FigureForm::VARIANTS.iter().map(|form| Choice { name: form.to_string(), doc: doc(*form).into() }).collect()

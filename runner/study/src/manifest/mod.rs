@@ -53,7 +53,6 @@ const MAX_CONSECUTIVE_FAILURES: u32 = 5;
 pub use self::diagnostic::{MOST_KEPT, ManifestError, ManifestErrors};
 pub use self::metrics::{BUILT_IN, BuiltIn};
 pub use self::profiles::{FULL, Profile};
-pub(crate) use self::selection::selects;
 pub use self::settings::{Catalog, DefaultLevel, EngineSpec, GUEST, GuestSetting, Kind, SettingSpec, guest};
 pub use self::study::{Origin, Places, Study, Variant};
 pub use self::workloads::workload_definition;

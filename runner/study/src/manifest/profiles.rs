@@ -6,6 +6,7 @@ use microbench_formats::axis::{Axis, Level};
 use microbench_formats::cell::Cell;
 use microbench_formats::code::Code;
 use microbench_formats::selection::Selection;
+use microbench_formats::selection::selects;
 
 use super::diagnostic::{Diagnostics, ManifestError, line_of};
 use super::nearest::quote;
@@ -35,7 +36,7 @@ impl Profile {
     /// True when the profile runs the cell.
     #[must_use]
     pub fn selects(&self, cell: &Cell) -> bool {
-        selection::selects(&self.only, cell)
+        selects(&self.only, cell)
     }
 }
 

@@ -11,6 +11,7 @@ use microbench_formats::code::Code;
 use microbench_formats::input;
 use microbench_formats::metric::Metric;
 use microbench_formats::reference::{Reference, ReferenceValue};
+use microbench_formats::selection::selects;
 use toml::de::DeTable;
 
 use super::diagnostic::{Diagnostics, ManifestError};
@@ -108,7 +109,7 @@ fn parse(
 pub(super) fn check_cells(checked: &Checked, cells: &[Cell], errors: &mut Diagnostics) {
     errors.reopen_file(checked.file);
     for (value, raw) in checked.reference.values.iter().zip(&checked.raw.values) {
-        if !cells.iter().any(|cell| selection::selects(&value.of, cell)) {
+        if !cells.iter().any(|cell| selects(&value.of, cell)) {
             errors.push(
                 ManifestError::new(Code::NoCells, raw.span.clone(), "this published value has no cell")
                     .help("no cell has all the levels of `where`: remove the value, or add the cell to the study"),

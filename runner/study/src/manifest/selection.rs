@@ -1,7 +1,6 @@
 //! Selections of cells by their levels: `where` of profiles, figures, bars, claims and published values.
 
 use microbench_formats::axis::{Axis, Level};
-use microbench_formats::cell::Cell;
 use microbench_formats::code::Code;
 use microbench_formats::selection::Selection;
 
@@ -52,16 +51,6 @@ pub(super) fn check(raw: &raw::Levels, axes: Option<&[Axis]>, errors: &mut Diagn
         selection.insert(name.value.clone(), found);
     }
     selection
-}
-
-/// True if the cell has one of the selected levels on every axis of the selection.
-pub(crate) fn selects(selection: &Selection, cell: &Cell) -> bool {
-    selection.iter().all(|(axis, levels)| {
-        if axis == ENGINE {
-            return levels.iter().any(|level| matches!(level, Level::Text(engine) if *engine == cell.engine));
-        }
-        cell.levels.get(axis).is_some_and(|level| levels.contains(level))
-    })
 }
 
 /// True for equal levels. `1` equals a level `1.0`.

@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use microbench_formats::claim::{Claim, Comparison, Side, Subject};
 use microbench_formats::instrument::Instrument;
 use microbench_formats::plan::Plan;
-
-use crate::manifest::selects;
+use microbench_formats::selection::selects;
 
 /// The claims on a statistic that has no interval, because a cell has fewer trials than the statistic needs. Each with
 /// both numbers, for example `boot (mean of 10 trials, 100 are needed)`.

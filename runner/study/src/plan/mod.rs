@@ -28,6 +28,7 @@ use microbench_formats::instrument::Instrument;
 use microbench_formats::level_map::LevelMap;
 use microbench_formats::metric::{Metric, MetricSource};
 use microbench_formats::plan::{Plan, PlannedTrial};
+use microbench_formats::selection::selects;
 use microbench_formats::shard::Shard;
 use microbench_formats::version::FORMAT_VERSION;
 use rand_chacha::ChaCha8Rng;
@@ -36,7 +37,7 @@ use sha2::{Digest, Sha256};
 
 use crate::engine::guest_settings::StopAt;
 use crate::manifest::nearest::count;
-use crate::manifest::{self, FULL, MAX_TRIALS, Profile, Study, selects};
+use crate::manifest::{self, FULL, MAX_TRIALS, Profile, Study};
 
 /// Why a plan cannot be made or divided.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

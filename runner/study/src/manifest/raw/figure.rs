@@ -43,7 +43,7 @@ pub(super) fn figure(name: At<String>, table: Option<Table<'_>>, errors: &mut Di
     let before = errors.count();
     table.require("form", "set the form of the chart, for instance `form = \"grouped-bars\"`", errors);
     let form = table.string("form", errors);
-    let drawn = form.as_ref().is_none_or(|form| form.value != "setup");
+    let drawn = form.as_ref().is_none_or(|form| !["setup", "forest"].contains(&form.value.as_str()));
     let figure = Figure {
         name,
         broken: false,
