@@ -381,7 +381,7 @@ JSON: {run, rows, left_out}."
     ///
     /// Artefacts are kernels, root file systems and programs.
     #[command(
-        mut_args(require_study_or_verify),
+        mut_args(require_study_or_other),
         after_help = "JSON: a list of {kind, name, version, sha256, bytes, origin, path, config_hz: of a kernel built here}."
     )]
     Artifacts {
@@ -393,6 +393,15 @@ JSON: {run, rows, left_out}."
         /// Check every artefact in the cache instead; exit with 1 if one is damaged.
         #[arg(long, conflicts_with_all = ["manifest", "emulated", "json"])]
         verify: bool,
+        /// List the artefacts in the cache that no project needs instead.
+        ///
+        /// A project needs the artefacts that its descriptions and the built-in ones of this version give. Projects
+        /// that used the cache and still exist count. An artefact that another process uses is kept.
+        #[arg(long, conflicts_with_all = ["manifest", "emulated", "json", "verify"])]
+        gc: bool,
+        /// Remove the artefacts that `--gc` lists.
+        #[arg(long, requires = "gc")]
+        yes: bool,
         /// Print the list as JSON.
         #[arg(long)]
         json: bool,
@@ -927,9 +936,10 @@ fn require_study(argument: Arg) -> Arg {
     if argument.get_id() == "manifest" { argument.required(true) } else { argument }
 }
 
-/// Makes STUDY of [`StudyArguments`] required unless `--verify` is present.
-fn require_study_or_verify(argument: Arg) -> Arg {
-    if argument.get_id() == "manifest" { argument.required_unless_present("verify") } else { argument }
+/// Makes STUDY of [`StudyArguments`] required unless `--verify` or `--gc` is present.
+fn require_study_or_other(argument: Arg) -> Arg {
+    let is_study = argument.get_id() == "manifest";
+    if is_study { argument.required_unless_present_any(["verify", "gc"]) } else { argument }
 }
 
 /// Makes STUDY of [`StudyArguments`] required unless `--resume` is present.

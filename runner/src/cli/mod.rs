@@ -239,6 +239,7 @@ fn execute_action(action: Action) -> anyhow::Result<ExitCode> {
         }
         Action::Trust { paths, remove } => trust::trust(&paths, remove),
         Action::Artifacts { verify: true, .. } => artifacts::verify(),
+        Action::Artifacts { gc: true, yes, .. } => artifacts::collect(yes),
         Action::Artifacts { study, emulated, json, .. } => artifacts::artifacts(&study, emulated, json),
         Action::Schema => {
             out!("{}", manifest::schema::to_text(&catalog::built_in()?))?;

@@ -11,7 +11,7 @@ use microbench_formats::plan::Plan;
 use microbench_measure::artifacts::cache::Cache;
 use microbench_measure::artifacts::lock::Lock;
 use microbench_measure::artifacts::project::Project;
-use microbench_measure::artifacts::{Artifact, Kind, agent, image, kernel, program};
+use microbench_measure::artifacts::{Artifact, Kind, agent, image, kernel, program, unneeded};
 use microbench_measure::parts::Parts;
 use microbench_measure::requirement::{self, MissingRequirement, MissingRequirements};
 use microbench_study::engine::description::Engine;
@@ -57,6 +57,7 @@ pub fn provide(
     let used: BTreeSet<&str> = plan.cells.iter().map(|cell| cell.engine.as_str()).collect();
     let shares_kernel =
         |cell: &Cell| engines.iter().any(|engine| engine.name == cell.engine && engine.guest.shares_kernel());
+    unneeded::record(cache, project);
     // Before the kernels, so that an error is reported before they are built, which takes minutes.
     let agent = agent::provide(cache)?;
     let mut lock = Lock::default();

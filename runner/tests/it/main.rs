@@ -1,5 +1,6 @@
 //! Tests of the built program from outside: manifests in, files and messages out. One topic per file.
 
+mod artifacts;
 mod check_statistics;
 mod claims;
 mod cli;

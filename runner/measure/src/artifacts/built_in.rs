@@ -23,6 +23,10 @@ pub struct File {
 // Defines `FILES`, sorted by path, and `AGENT`: the static guest agent of a release build, empty in other builds.
 include!(concat!(env!("OUT_DIR"), "/built_in.rs"));
 
+/// Names of the entries of the cache.
+const DESCRIPTIONS: &str = "built-in";
+const AGENT_ENTRY: &str = "agent";
+
 /// The text of the built-in file `path`; `None` if there is no such file.
 #[must_use]
 pub fn find_text(path: &str) -> Option<&'static str> {
@@ -59,17 +63,37 @@ pub fn study_files() -> impl Iterator<Item = (&'static str, &'static str)> {
 /// # Errors
 /// If the cache cannot be written.
 pub fn unpack_descriptions(cache: &Cache) -> anyhow::Result<PathBuf> {
-    let files = || FILES.iter().filter(|file| !file.path.starts_with("experiments/"));
-    let inputs = files().fold(Inputs::default(), |inputs, file| {
-        let mode = if file.executable { "executable" } else { "plain" };
-        inputs.add_text(file.path, mode).add_text("content", &hex::encode(Sha256::digest(file.bytes)))
-    });
-    let (folder, note) = cache.entry("built-in", &inputs, |work| {
-        files().try_for_each(|file| write(&work.join(file.path), file.bytes, file.executable))?;
+    let (folder, note) = cache.entry(DESCRIPTIONS, &descriptions_inputs(), |work| {
+        description_files().try_for_each(|file| write(&work.join(file.path), file.bytes, file.executable))?;
         Ok(note())
     })?;
     note.check_all(&folder)?;
     Ok(folder)
+}
+
+/// The title of the entry of [`unpack_descriptions`].
+pub(super) fn descriptions_title() -> String {
+    descriptions_inputs().title(DESCRIPTIONS)
+}
+
+fn description_files() -> impl Iterator<Item = &'static File> {
+    FILES.iter().filter(|file| !file.path.starts_with("experiments/"))
+}
+
+fn descriptions_inputs() -> Inputs {
+    description_files().fold(Inputs::default(), |inputs, file| {
+        let mode = if file.executable { "executable" } else { "plain" };
+        inputs.add_text(file.path, mode).add_text("content", &hex::encode(Sha256::digest(file.bytes)))
+    })
+}
+
+/// The title of the entry of [`unpack_agent`].
+pub(super) fn agent_title() -> String {
+    agent_inputs().title(AGENT_ENTRY)
+}
+
+fn agent_inputs() -> Inputs {
+    Inputs::default().add_text("content", &hex::encode(Sha256::digest(AGENT)))
 }
 
 /// SHA-256 of the built-in guest agent, hex; `None` if this build has no agent.
@@ -88,8 +112,7 @@ pub fn unpack_agent(cache: &Cache) -> anyhow::Result<Option<PathBuf>> {
         return Ok(None);
     }
     const NAME: &str = "microbench-agent";
-    let inputs = Inputs::default().add_text("content", &hex::encode(Sha256::digest(AGENT)));
-    let (folder, note) = cache.entry("agent", &inputs, |work| {
+    let (folder, note) = cache.entry(AGENT_ENTRY, &agent_inputs(), |work| {
         write(&work.join(NAME), AGENT, true)?;
         Ok(note())
     })?;

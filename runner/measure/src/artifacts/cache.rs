@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, bail};
 use microbench_formats::code::Code;
@@ -123,6 +124,23 @@ fn digests(folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
 
 const NOTE: &str = "note.toml";
 const DIGESTS: &str = "SHA256SUMS";
+/// Hex digits of the digest in an entry's name.
+const DIGITS: usize = 16;
+/// End of the name of an unfinished entry.
+pub(super) const BUILDING: &str = ".building";
+/// Folders of the cache that contain entries.
+const KINDS: [&str; 4] = ["kernels", "packages", "programs", "rootfs"];
+
+/// Whether `text` is a digest of [`Inputs`].
+pub(super) fn is_digest(text: &str) -> bool {
+    text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The locks that this process holds, by the folder of the entry: see [`Cache::keep`].
+fn kept() -> MutexGuard<'static, BTreeMap<PathBuf, Flock<File>>> {
+    static KEPT: Mutex<BTreeMap<PathBuf, Flock<File>>> = Mutex::new(BTreeMap::new());
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Cache {
     /// The cache in `MICROBENCH_CACHE`, else in the folder `microbench` of `XDG_CACHE_HOME`, else in
@@ -158,14 +176,9 @@ impl Cache {
     /// If a folder of the cache cannot be read.
     pub fn verify(&self) -> anyhow::Result<(usize, Vec<anyhow::Error>)> {
         let (mut entries, mut damaged) = (0, Vec::new());
-        // An entry is a folder `NAME-DIGEST` of the cache, or of a folder for its kind: `kernels/NAME-DIGEST`.
-        let kinds = folders(&self.root)?;
-        let mut all = kinds.clone();
-        for kind in kinds {
-            all.extend(folders(&kind)?);
-        }
         // The folder of an unfinished build has no note yet.
-        for folder in all.iter().filter(|folder| folder.join(NOTE).is_file()) {
+        for title in self.titles()?.iter().filter(|title| !title.ends_with(BUILDING)) {
+            let folder = &self.root.join(title);
             entries += 1;
             let checked = input::read_text(&folder.join(NOTE))
                 .map_err(anyhow::Error::from)
@@ -177,10 +190,10 @@ impl Cache {
         Ok((entries, damaged))
     }
 
-    /// Whether the cache has the entry `name` with these inputs.
+    /// Whether the cache has the entry with this [title](Inputs::title).
     #[must_use]
-    pub fn has(&self, name: &str, inputs: &Inputs) -> bool {
-        self.root.join(format!("{name}-{}", inputs.digest())).is_dir()
+    pub fn has(&self, title: &str) -> bool {
+        self.root.join(title).is_dir()
     }
 
     /// The folder and note of entry `name`, whose content depends only on `inputs`. If it does not exist, `build` fills
@@ -195,7 +208,7 @@ impl Cache {
         inputs: &Inputs,
         build: impl FnOnce(&Path) -> anyhow::Result<Note>,
     ) -> anyhow::Result<(PathBuf, Note)> {
-        let title = format!("{name}-{}", inputs.digest());
+        let title = inputs.title(name);
         let folder = self.root.join(&title);
         let read_note = || -> anyhow::Result<Note> {
             let path = folder.join(NOTE);
@@ -216,23 +229,32 @@ impl Cache {
             Ok(note)
         };
         if folder.is_dir() {
-            debug!("{title} is cached");
-            return Ok((folder.clone(), read_note()?));
+            self.keep(&title);
+            // `--gc` of another process may have removed it before this process kept it.
+            if folder.is_dir() {
+                debug!("{title} is cached");
+                return Ok((folder.clone(), read_note()?));
+            }
         }
         let started_at = Instant::now();
         let parent = folder.parent().unwrap_or(&self.root);
         durable::create_folders(parent)?;
-        let lock_path = self.root.join(format!("{title}.lock"));
-        let lock = File::create(&lock_path).with_context(|| format!("cannot create {}", lock_path.display()))?;
-        let _lock = Flock::lock(lock, FlockArg::LockExclusive)
+        // A lock of this process would exclude the process itself.
+        kept().remove(&folder);
+        let lock_path = self.lock_path(&title);
+        let lock = input::append_in(&self.root, format!("{title}.lock"));
+        let lock = lock.with_context(|| format!("cannot create {}", lock_path.display()))?;
+        let lock = Flock::lock(lock, FlockArg::LockExclusive)
             .map_err(|(_, error)| error)
             .with_context(|| format!("cannot lock {}", lock_path.display()))?;
         if folder.is_dir() {
             // Another process built the entry while this one waited for the lock.
+            drop(lock);
+            self.keep(&title);
             return Ok((folder.clone(), read_note()?));
         }
         // Only the owner of the lock uses this name, so that the files of a killed build can be removed.
-        let work = self.root.join(format!("{title}.building"));
+        let work = self.root.join(format!("{title}{BUILDING}"));
         let clear = || if work.exists() { fs::remove_dir_all(&work) } else { Ok(()) };
         clear()
             .and_then(|()| fs::create_dir(&work))
@@ -246,7 +268,58 @@ impl Cache {
         durable::sync_tree(&work.0)?;
         durable::rename(&work.0, &folder)?;
         info!("built {title} in {:.1} s from {}", started_at.elapsed().as_secs_f64(), note.origin);
+        drop(lock);
+        self.keep(&title);
         Ok((folder, note))
+    }
+
+    /// The path of the lock of the entry `title`. Its file stays when the entry is removed: another process may wait for it.
+    pub(super) fn lock_path(&self, title: &str) -> PathBuf {
+        self.root.join(format!("{title}.lock"))
+    }
+
+    /// Records that the entry `title` is used now, as the modification time of its lock, and holds the lock until this
+    /// process ends, so that [`unneeded`](super::unneeded) does not remove the entry. In a cache that this user cannot
+    /// write, the use is not recorded.
+    fn keep(&self, title: &str) {
+        let mut kept = kept();
+        let folder = self.root.join(title);
+        if kept.contains_key(&folder) {
+            return;
+        }
+        let name = format!("{title}.lock");
+        let lock = input::append_in(&self.root, &name).or_else(|_| input::open_in(&self.root, &name));
+        let Ok(lock) = lock else { return };
+        drop(lock.set_modified(SystemTime::now()));
+        if let Ok(lock) = Flock::lock(lock, FlockArg::LockShared) {
+            kept.insert(folder, lock);
+        }
+    }
+
+    /// The names (`NAME-DIGEST`, or `KIND/NAME-DIGEST`) of all folders of entries, also of unfinished ones, which end with
+    /// `.building`.
+    ///
+    /// # Errors
+    /// If a folder of the cache cannot be read.
+    pub(super) fn titles(&self) -> anyhow::Result<Vec<String>> {
+        let of = |folder: &Path| -> anyhow::Result<Vec<PathBuf>> {
+            if folder.exists() { folders(folder) } else { Ok(Vec::new()) }
+        };
+        let mut all = of(&self.root)?;
+        for kind in KINDS {
+            // A kind that is a link leads out of the cache.
+            if input::is_folder(&self.root.join(kind)) {
+                all.extend(of(&self.root.join(kind))?);
+            }
+        }
+        let is_entry = |folder: &PathBuf| {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy();
+            let (name, is_unfinished) = name.strip_suffix(BUILDING).map_or((&*name, false), |name| (name, true));
+            let digest = name.rsplit_once('-').map_or("", |(_, digest)| digest);
+            is_digest(digest) && (is_unfinished || input::is_file(&folder.join(NOTE)))
+        };
+        let title = |folder: PathBuf| Some(folder.strip_prefix(&self.root).ok()?.to_str()?.to_owned());
+        Ok(all.into_iter().filter(is_entry).filter_map(title).collect())
     }
 }
 
@@ -268,8 +341,14 @@ pub struct Inputs {
 impl Inputs {
     /// Adds a text with a label.
     #[must_use]
-    pub fn add_text(mut self, label: &str, text: &str) -> Self {
-        for part in [label, text] {
+    pub fn add_text(self, label: &str, text: &str) -> Self {
+        self.add_bytes(label, text.as_bytes())
+    }
+
+    /// Adds bytes with a label.
+    #[must_use]
+    pub fn add_bytes(mut self, label: &str, bytes: &[u8]) -> Self {
+        for part in [label.as_bytes(), bytes] {
             self.hash.update((part.len() as u64).to_le_bytes());
             self.hash.update(part);
         }
@@ -296,7 +375,13 @@ impl Inputs {
     }
 
     pub(super) fn digest(&self) -> String {
-        hex::encode(self.hash.clone().finalize())[..16].to_owned()
+        hex::encode(self.hash.clone().finalize())[..DIGITS].to_owned()
+    }
+
+    /// The title of the entry `name` with these inputs: its path in the cache.
+    #[must_use]
+    pub fn title(&self, name: &str) -> String {
+        format!("{name}-{}", self.digest())
     }
 }
 

@@ -89,11 +89,28 @@ pub fn provide(rootfs: &Descriptions, name: &str, agent: &Path, cache: &Cache) -
 /// # Errors
 /// If the description is invalid.
 pub fn is_cached(rootfs: &Descriptions, name: &str, agent: &Path, cache: &Cache) -> anyhow::Result<bool> {
-    let inputs = inputs(&describe(rootfs, name)?, &overlay(rootfs, name, cache)?, agent)?;
-    Ok(cache.has(&entry_name(name), &inputs))
+    Ok(cache.has(&title(rootfs, name, agent, cache)?))
 }
 
-fn entry_name(name: &str) -> String {
+/// The title of the image's entry in the cache.
+///
+/// # Errors
+/// If the description is invalid.
+pub fn title(rootfs: &Descriptions, name: &str, agent: &Path, cache: &Cache) -> anyhow::Result<String> {
+    let inputs = inputs(&describe(rootfs, name)?, &overlay(rootfs, name, cache)?, agent)?;
+    Ok(inputs.title(&entry_name(name)))
+}
+
+/// The titles of the entries of the Debian packages that the image is built from.
+///
+/// # Errors
+/// If the description is invalid.
+pub fn package_titles(rootfs: &Descriptions, name: &str) -> anyhow::Result<Vec<String>> {
+    let title = |package: &String| package_inputs(package).title(&package_entry_name(package));
+    Ok(describe(rootfs, name)?.packages.iter().map(title).collect())
+}
+
+pub(super) fn entry_name(name: &str) -> String {
     format!("rootfs/{name}")
 }
 
@@ -160,10 +177,17 @@ fn build(
     Ok(Note::new(&digest[..12], origin))
 }
 
+fn package_entry_name(package: &str) -> String {
+    format!("packages/{package}")
+}
+
+fn package_inputs(package: &str) -> Inputs {
+    Inputs::default().add_text("package", package)
+}
+
 /// The path of a Debian package and its version, from the cache or the archive.
 fn package_file(package: &str, cache: &Cache, step: &Step) -> anyhow::Result<(PathBuf, String)> {
-    let inputs = Inputs::default().add_text("package", package);
-    let (entry, note) = cache.entry(&format!("packages/{package}"), &inputs, |work| {
+    let (entry, note) = cache.entry(&package_entry_name(package), &package_inputs(package), |work| {
         let (file, version) = source::fetch_debian_package(package, None, work, step)?;
         fs::rename(&file, work.join("package.deb"))?;
         let origin = format!("Debian {package} {version}");

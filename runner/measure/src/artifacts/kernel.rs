@@ -96,10 +96,19 @@ fn config_hz(config: &str) -> Option<u32> {
 /// # Errors
 /// If the description is invalid.
 pub fn is_cached(kernels: &Descriptions, name: &str, cache: &Cache) -> anyhow::Result<bool> {
-    Ok(cache.has(&entry_name(name), &inputs(&kernels.describe(name)?, Files { kernels, name, cache })?))
+    Ok(cache.has(&title(kernels, name, cache)?))
 }
 
-fn entry_name(name: &str) -> String {
+/// The title of the image's entry in the cache.
+///
+/// # Errors
+/// If the description is invalid.
+pub fn title(kernels: &Descriptions, name: &str, cache: &Cache) -> anyhow::Result<String> {
+    let inputs = inputs(&kernels.describe(name)?, Files { kernels, name, cache })?;
+    Ok(inputs.title(&entry_name(name)))
+}
+
+pub(super) fn entry_name(name: &str) -> String {
     format!("kernels/{name}")
 }
 

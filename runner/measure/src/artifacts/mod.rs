@@ -29,6 +29,7 @@ pub mod program;
 pub mod project;
 pub mod source;
 pub mod tool;
+pub mod unneeded;
 
 use std::path::{Path, PathBuf};
 

@@ -96,13 +96,21 @@ pub fn is_available(name: &str, cache: &Cache) -> anyhow::Result<bool> {
     let programs = descriptions()?;
     let fetched = |program: &&Program| program.sources.iter().all(|source| source.kind != SourceKind::System);
     match programs.get(name).filter(fetched) {
-        Some(program) => Ok(cache.has(&entry_name(program), &inputs(program)?)),
+        Some(program) => Ok(cache.has(&title(program)?)),
         None => Ok(missing_requirement(name)?.is_none()),
     }
 }
 
 fn entry_name(program: &Program) -> String {
     format!("programs/{}-{}", program.name, program.version)
+}
+
+/// The title of the program's entry in the cache.
+///
+/// # Errors
+/// If the description cannot be written as TOML.
+pub fn title(program: &Program) -> anyhow::Result<String> {
+    Ok(inputs(program)?.title(&entry_name(program)))
 }
 
 /// Everything that the files of a fetched program depend on.
