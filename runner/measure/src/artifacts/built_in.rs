@@ -2,9 +2,11 @@
 //!
 //! Files of a project have precedence over built-in files of the same name (see [`project`](super::project)).
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 use sha2::{Digest, Sha256};
@@ -58,7 +60,7 @@ pub fn study_files() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 /// The cache folder with the built-in kernels/ and rootfs/, which are unpacked on first use. Its name depends on their
-/// content.
+/// content, which is checked once per process.
 ///
 /// # Errors
 /// If the cache cannot be written.
@@ -67,7 +69,13 @@ pub fn unpack_descriptions(cache: &Cache) -> anyhow::Result<PathBuf> {
         description_files().try_for_each(|file| write(&work.join(file.path), file.bytes, file.executable))?;
         Ok(note())
     })?;
-    note.check_all(&folder)?;
+    // Every lookup of a description calls this function.
+    static CHECKED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    let mut checked = CHECKED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !checked.contains(&folder) {
+        note.check_all(&folder)?;
+        checked.insert(folder.clone());
+    }
     Ok(folder)
 }
 

@@ -58,13 +58,17 @@ impl Note {
     /// # Errors
     /// [`Code::CacheDamaged`] if the content differs, or if the file is empty, missing or unknown.
     pub fn check(&self, folder: &Path, file: &str) -> anyhow::Result<()> {
+        self.hash_checked(folder, file).map(drop)
+    }
+
+    /// The SHA-256 (in hex) and the size (in bytes) of `file`: see [`Self::check`].
+    pub(super) fn hash_checked(&self, folder: &Path, file: &str) -> anyhow::Result<(String, u64)> {
         let path = folder.join(file);
-        let found = sha256_file(&path).map(|(digest, _)| digest);
-        let problem = match (self.files.get(file), found) {
+        let problem = match (self.files.get(file), sha256_file(&path)) {
             (_, Err(error)) => format!("cannot be read ({error})"),
             (None, _) => "is not one of the files of its entry".to_owned(),
-            (Some(expected), Ok(digest)) if *expected == digest => return Ok(()),
-            (Some(expected), Ok(digest)) => format!("has the SHA-256 {digest}, but was built with {expected}"),
+            (Some(expected), Ok((digest, bytes))) if *expected == digest => return Ok((digest, bytes)),
+            (Some(expected), Ok((digest, _))) => format!("has the SHA-256 {digest}, but was built with {expected}"),
         };
         bail!(Code::CacheDamaged.with_message(format!(
             "{} of the cache is damaged: it {problem}; delete the folder {}, so that it is rebuilt",
@@ -78,7 +82,12 @@ impl Note {
     /// # Errors
     /// That of the first damaged file.
     pub fn check_all(&self, folder: &Path) -> anyhow::Result<()> {
-        self.files.keys().try_for_each(|file| self.check(folder, file))
+        self.check_all_but("", folder)
+    }
+
+    /// Checks every file of the entry in `folder` except `file`: see [`Self::check`].
+    pub(super) fn check_all_but(&self, file: &str, folder: &Path) -> anyhow::Result<()> {
+        self.files.keys().filter(|other| *other != file).try_for_each(|other| self.check(folder, other))
     }
 }
 

@@ -83,8 +83,8 @@ impl Artifact {
     /// # Errors
     /// [`Code::CacheDamaged`] if the content differs, or if the file is empty.
     pub fn from_entry(kind: Kind, name: &str, note: &Note, folder: &Path, file: &str) -> anyhow::Result<Self> {
-        note.check(folder, file)?;
-        let artifact = Self::from_file(kind, name, &note.version, &note.origin, &folder.join(file))?;
+        let hashed = note.hash_checked(folder, file)?;
+        let artifact = Self::hashed(kind, name, &note.version, &note.origin, &folder.join(file), hashed)?;
         if artifact.bytes == 0 {
             bail!(Code::CacheDamaged.with_message(format!(
                 "{} is empty; fix its source, and delete the folder {}, so that it is rebuilt",
@@ -100,7 +100,19 @@ impl Artifact {
     /// # Errors
     /// If the file cannot be read.
     pub fn from_file(kind: Kind, name: &str, version: &str, origin: &str, path: &Path) -> anyhow::Result<Self> {
-        let (sha256, bytes) = cache::sha256_file(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let hashed = cache::sha256_file(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Self::hashed(kind, name, version, origin, path, hashed)
+    }
+
+    /// Describes the file at `path` with this digest and size.
+    fn hashed(
+        kind: Kind,
+        name: &str,
+        version: &str,
+        origin: &str,
+        path: &Path,
+        (sha256, bytes): (String, u64),
+    ) -> anyhow::Result<Self> {
         debug!("{kind} {name} {version}: {bytes} bytes, SHA-256 {sha256}, of {origin}, {}", path.display());
         Ok(Self {
             kind,

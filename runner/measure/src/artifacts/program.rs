@@ -149,7 +149,7 @@ fn fetch(program: &Program, cache: &Cache) -> anyhow::Result<Artifact> {
         )))
     })?;
     // The others are programs that it starts, such as a jailer.
-    note.check_all(&entry)?;
+    note.check_all_but(&main.name, &entry)?;
     Artifact::from_entry(Kind::Program, &program.name, &note, &entry, &main.name)
 }
 
