@@ -9,23 +9,27 @@
 use microbench_formats::code::Code;
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::debug;
 
 use crate::sys::processes::cpu_ticks;
 use crate::sys::program::{find_program, program_path};
-use crate::sys::{ends_with_this_thread, environment};
+use crate::sys::{ends_with_this_thread, environment, pidfd_open};
 use crate::terminal::progress::Step;
 
 /// Most bytes of a tool's output in its error: the last ones.
 const TAIL: usize = 4096;
-/// How often the progress of a silent tool is checked.
-const CHECK: Duration = Duration::from_secs(1);
+/// How often the progress of a silent tool is checked, milliseconds.
+const CHECK_MS: u16 = 1000;
+const CHECK: Duration = Duration::from_millis(CHECK_MS as u64);
 
 /// The limits of a tool.
 #[derive(Clone, Copy, Debug)]
@@ -299,52 +303,43 @@ impl Running {
         drop(sender);
         let mut progress = Progress { since: Instant::now(), ticks: 0 };
         loop {
-            let is_open = self.receive(&receiver, limits, output, step, &mut progress)?;
-            if let Some(status) = self.0.try_wait().map_err(Stop::Unknown)?
-                && !is_open
-            {
-                return Ok(status);
+            match receiver.recv_timeout(CHECK) {
+                Ok((stream, bytes)) => {
+                    output.add(stream, &bytes);
+                    progress.since = Instant::now();
+                    if output.bytes > limits.output {
+                        return Err(Stop::Killed(format!("wrote more than {} MiB", limits.output >> 20)));
+                    }
+                    if let Some(step) = step {
+                        step.detail(&output.last_line());
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => self.check_progress(&mut progress, limits)?,
+                Err(RecvTimeoutError::Disconnected) => break,
             }
-            let ticks = cpu_ticks(self.0.id());
-            if ticks != progress.ticks {
-                progress = Progress { since: Instant::now(), ticks };
-            }
-            if progress.since.elapsed() > limits.idle {
-                return Err(Stop::Killed(format!("made no progress for {} s", limits.idle.as_secs_f64())));
+        }
+        // Usually the tool ends when it closes its output.
+        let ended = pidfd_open(self.0.id()).map_err(Stop::Unknown)?;
+        loop {
+            match poll(&mut [PollFd::new(ended.as_fd(), PollFlags::POLLIN)], PollTimeout::from(CHECK_MS)) {
+                Ok(0) => self.check_progress(&mut progress, limits)?,
+                Ok(_) => return self.0.wait().map_err(Stop::Unknown),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(Stop::Unknown(error.into())),
             }
         }
     }
 
-    /// Waits for output or for the next check of a silent tool; false once both streams have ended.
-    fn receive(
-        &mut self,
-        receiver: &Receiver<(Stream, Vec<u8>)>,
-        limits: Limits,
-        output: &mut Output,
-        step: Option<&Step>,
-        progress: &mut Progress,
-    ) -> Result<bool, Stop> {
-        match receiver.recv_timeout(CHECK) {
-            Ok((stream, bytes)) => {
-                output.add(stream, &bytes);
-                progress.since = Instant::now();
-                if output.bytes > limits.output {
-                    return Err(Stop::Killed(format!("wrote more than {} MiB", limits.output >> 20)));
-                }
-                if let Some(step) = step {
-                    step.detail(&output.last_line());
-                }
-                Ok(true)
-            }
-            Err(RecvTimeoutError::Timeout) => Ok(true),
-            Err(RecvTimeoutError::Disconnected) => {
-                // Usually the tool ends when it closes its output. One that does not is checked from time to time.
-                if self.0.try_wait().map_err(Stop::Unknown)?.is_none() {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                Ok(false)
-            }
+    /// Checks that a silent tool has used CPU time since the last check, or is not silent for too long.
+    fn check_progress(&self, progress: &mut Progress, limits: Limits) -> Result<(), Stop> {
+        let ticks = cpu_ticks(self.0.id());
+        if ticks != progress.ticks {
+            *progress = Progress { since: Instant::now(), ticks };
         }
+        if progress.since.elapsed() > limits.idle {
+            return Err(Stop::Killed(format!("made no progress for {} s", limits.idle.as_secs_f64())));
+        }
+        Ok(())
     }
 }
 
@@ -356,6 +351,8 @@ struct Progress {
 
 #[cfg(test)]
 mod tests {
+    use microbench_testing::{Missing, require};
+
     use super::*;
 
     fn shell(script: &str) -> Tool {
@@ -398,10 +395,11 @@ mod tests {
     /// A process that left its group and closed its output ends with the tool.
     #[test]
     fn descendants_end_with_the_tool() {
-        if namespace().is_none() {
-            eprintln!("this user cannot create a PID namespace");
-            return;
-        }
+        let of_tools = || match namespace() {
+            Some(_) => Ok(()),
+            None => Err(Missing::machine("this user cannot create a PID namespace")),
+        };
+        require!(of_tools());
         let folder = tempfile::tempdir().unwrap();
         let mark = folder.path().join("mark");
         let script =
