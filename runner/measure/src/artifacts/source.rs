@@ -45,7 +45,8 @@ pub struct Source {
     /// URL of an archive (`url`): https, or http on the loopback interface.
     #[serde(default)]
     pub url: String,
-    /// SHA-256 of the archive at the URL, in hex digits. Required (`url`).
+    /// SHA-256 of the archive at the URL, in hex digits (`url`). Required for a kernel; the files of a program have
+    /// digests of their own.
     #[serde(default, deserialize_with = "optional_text::deserialize", skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
     /// Folder in the archive or package.
@@ -136,8 +137,12 @@ pub fn fetch_members(source: &Source, target: &Path, step: &Step) -> anyhow::Res
         SourceKind::Pypi => fetch_wheel(source, work.path(), step)?,
         SourceKind::Url => {
             let archive = work.path().join("archive");
-            // The description of a program has the digest of each member, which is verified by the caller.
-            download(&source.url, &archive, step)?;
+            // An archive without a digest is unpacked before its content is known to be the expected one: the caller
+            // verifies the digest that the description of a program has for each member.
+            match &source.sha256 {
+                Some(_) => download_verified(source, &archive, step)?,
+                None => download(&source.url, &archive, step)?,
+            }
             let unpacked = work.path().join("unpacked");
             fs::create_dir(&unpacked)?;
             Tool::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&unpacked).run(Some(step))?;
