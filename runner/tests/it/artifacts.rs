@@ -119,6 +119,20 @@ fn gc_keeps_a_locked_artefact_and_removes_what_a_killed_build_left() {
 }
 
 #[test]
+fn another_link_target_in_an_overlay_gives_another_image() {
+    require!(program("mke2fs", "e2fsprogs"));
+    let bench = prepared();
+    let link = bench.path("rootfs/tiny/overlay/link");
+    fs::create_dir(link.parent().unwrap()).unwrap();
+    for (target, images) in [("/sbin/one", 2), ("/sbin/two", 3), ("/sbin/one", 3)] {
+        drop(fs::remove_file(&link));
+        symlink(target, &link).unwrap();
+        provide(&bench);
+        assert_eq!(entries(&bench, "rootfs").len(), images, "{target}");
+    }
+}
+
+#[test]
 fn gc_follows_no_link_and_leaves_other_files_of_the_cache() {
     require!(program("mke2fs", "e2fsprogs"));
     let bench = prepared();

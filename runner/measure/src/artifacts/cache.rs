@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
@@ -364,8 +365,8 @@ impl Inputs {
         self
     }
 
-    /// Adds all files below `folder` with name, executable bits and content, in order of names. A missing folder adds
-    /// nothing.
+    /// Adds all files below `folder` with name, executable bits and content, and links with their target, in order of
+    /// names. A missing folder adds nothing.
     ///
     /// # Errors
     /// If a file or folder cannot be read.
@@ -377,8 +378,12 @@ impl Inputs {
             let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
             let data = fs::symlink_metadata(&path)?;
             let mode = format!("{:o}", std::os::unix::fs::MetadataExt::mode(&data) & 0o100_111);
-            let content = if data.is_file() { sha256_file(&path)?.0 } else { String::new() };
-            self = self.add_text(&name, &mode).add_text("content", &content);
+            self = self.add_text(&name, &mode);
+            self = match data.file_type() {
+                kind if kind.is_file() => self.add_text("content", &sha256_file(&path)?.0),
+                kind if kind.is_symlink() => self.add_bytes("target", fs::read_link(&path)?.as_os_str().as_bytes()),
+                _ => self.add_text("content", ""),
+            };
         }
         Ok(self)
     }
