@@ -32,6 +32,9 @@ pub enum Refused {
     /// The file has more than one name (hard links), so that a write would change the file of another name.
     #[error("it has several names (hard links), so that writing would change another file")]
     SeveralNames,
+    /// A hard link, and the file belongs to another user than the folder.
+    #[error("it is a hard link to a file of another user")]
+    OthersFile,
 }
 
 impl Refused {
@@ -68,11 +71,20 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// Opens the regular file `inside` of `folder` for reading. Neither `inside` nor a folder in it may be a link: use it
 /// for a file of a run.
 ///
+/// A hard link to a file of another user than that of `folder` is refused: `export` by root would pack the file of a
+/// victim into the archive of a run. With the sysctl `fs.protected_hardlinks`, a user can link only files that it owns,
+/// or may read and write; some systems turn it off.
+///
 /// # Errors
-/// As [`open`], and [`Refused::Link`].
+/// As [`open`], [`Refused::Link`], and [`Refused::OthersFile`].
 pub fn open_in(folder: &Path, inside: impl AsRef<Path>) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-    regular(open_below(folder, inside.as_ref(), flags, Mode::empty()))
+    let file = regular(open_below(folder, inside.as_ref(), flags, Mode::empty()))?;
+    let data = fs::fstat(&file)?;
+    if data.st_nlink > 1 && data.st_uid != fs::stat(folder)?.st_uid {
+        return Err(Refused::OthersFile.into());
+    }
+    Ok(file)
 }
 
 /// [`open_in`] for the file `path`: its last component may not be a link.

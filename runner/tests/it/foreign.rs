@@ -219,6 +219,23 @@ fn export_and_merge_pack_no_target_of_a_link() {
 }
 
 #[test]
+fn hard_links_of_a_run_to_files_of_another_user_are_not_read() {
+    require!(root());
+    let bench = imported();
+    let secret = bench.file("secret", "a secret");
+    own_by_other(&bench.path("runs/test"));
+    fs::create_dir_all(bench.path("runs/test/console")).unwrap();
+    for name in ["console/secret.log", "plan.json"] {
+        let path = bench.path("runs/test").join(name);
+        drop(fs::remove_file(&path));
+        fs::hard_link(&secret, &path).unwrap();
+        let output = bench.run(&["export", "runs/test", "--out", "run.tar.gz"]);
+        refused(&output, "error[", "it is a hard link to a file of another user");
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
 fn prune_removes_no_target_of_a_link() {
     let bench = imported();
     fs::rename(bench.path("runs/test"), bench.path("kept")).unwrap();
