@@ -42,6 +42,22 @@ fn missing_tun_device_is_reported_with_a_fix() {
 }
 
 #[test]
+fn missing_capability_for_networks_is_reported_with_a_fix() {
+    require!(trials(), root(), program("setpriv", "util-linux"));
+    let bench = one_trial();
+    let given = bench.command(&RUN);
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set", "-net_admin", "--inh-caps", "-net_admin", "--"]).arg(given.get_program());
+    command.args(given.get_args()).current_dir(bench.path(".")).envs(variables(&given));
+    let output = command.output().unwrap();
+    assert_missing_requirement(
+        &bench,
+        &output,
+        &["error[MB1", "network of the sandbox", "try: run with the capability"],
+    );
+}
+
+#[test]
 fn missing_namespaces_are_reported_with_a_fix() {
     require!(trials());
     let bench = one_trial();

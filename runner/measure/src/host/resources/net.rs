@@ -16,6 +16,7 @@ use microbench_study::engine::addresses::Addresses;
 
 use super::netlink::{self, InterfaceSettings};
 use super::veth::{NamespaceGuard, Veth};
+use crate::requirement::MissingRequirements;
 use crate::sys;
 
 /// Name of the host's interface for VM `vm`.
@@ -119,9 +120,18 @@ impl Drop for Tap {
 /// - IPv6 is off, because it is not used.
 ///
 /// # Errors
-/// If a setting cannot be written, or that of the netlink request.
+/// [`MissingRequirements`] without CAP_NET_ADMIN. If a setting cannot be written, or that of the netlink request.
 pub fn set_up_namespace() -> anyhow::Result<()> {
-    netlink::bring_up("lo", InterfaceSettings::default())?;
+    netlink::bring_up("lo", InterfaceSettings::default()).map_err(|error| match error.kind() {
+        // Root of a container can have CAP_SYS_ADMIN, which creates the namespace, without CAP_NET_ADMIN.
+        io::ErrorKind::PermissionDenied => MissingRequirements::single(
+            Code::NoNamespace,
+            format!("no permission to configure the network of the sandbox: {error}"),
+            "run with the capability CAP_NET_ADMIN, for example `docker run --cap-add NET_ADMIN`",
+        )
+        .into(),
+        _ => anyhow::Error::from(error),
+    })?;
     for (name, value) in [
         ("ipv4/ip_forward", "0"),
         ("ipv4/conf/all/rp_filter", "1"),
