@@ -21,6 +21,18 @@ fn with_a_missing_engine() -> Bench {
 }
 
 #[test]
+fn program_that_is_a_relative_path_is_refused() {
+    let bench = Bench::new();
+    bench.study(&["ok"], "trials = 1", "");
+    let fake = fs::read_to_string(bench.path("engines/fake.toml")).unwrap();
+    let program = fake.lines().find(|line| line.starts_with("program")).unwrap().to_owned();
+    bench.file("engines/fake.toml", &fake.replace(&program, "program = \"bin/vmm\""));
+    let output = bench.run(&["plan", "study.toml"]);
+    let said = text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(!output.status.success() && said.contains("fake.toml has the relative path `bin/vmm`"), "{said}");
+}
+
+#[test]
 fn missing_program_of_a_variant_does_not_stop_the_others() {
     require!(trials());
     let bench = with_a_missing_engine();

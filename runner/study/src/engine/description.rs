@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use microbench_formats::axis::Level;
 use microbench_formats::code::Code;
+use microbench_formats::describe::one_line;
 use microbench_formats::input;
 use microbench_formats::level_map::LevelMap;
 use microbench_formats::record::NOT_APPLICABLE;
@@ -46,7 +47,7 @@ pub struct Engine {
     pub name: String,
     /// Name in tables.
     pub title: String,
-    /// The program `{{program}}`: one that runner/measure/programs/ describes, one on PATH, or a path.
+    /// The program `{{program}}`: one that runner/measure/programs/ describes, one on PATH, or an absolute path.
     pub program: String,
     /// True for KVM guests, which need an emulated host if KVM does not work on this host.
     pub needs_kvm: bool,
@@ -332,13 +333,21 @@ fn levels(_: &mut SchemaGenerator) -> Schema {
 /// Loads the built-in engines and those of `folders` (`*.toml`), by name. A folder that cannot be read is skipped.
 ///
 /// # Errors
-/// A description that cannot be read or parsed, or that has the name of another engine.
+/// A description that cannot be read or parsed, that has the name of another engine, or whose program is a relative
+/// path.
 pub fn load(folders: &[&Path]) -> anyhow::Result<BTreeMap<String, Engine>> {
     let mut engines = BTreeMap::new();
     let mut add = |text: &str, origin: &str| -> anyhow::Result<()> {
         let mut engine: Engine = toml::from_str(text).with_context(|| {
             Code::BadDescription.with_message(format!("cannot parse the engine description {origin}"))
         })?;
+        if engine.program.contains('/') && Path::new(&engine.program).is_relative() {
+            bail!(Code::BadDescription.with_message(format!(
+                "the engine description {origin} has the relative path `{}` as `program`, which would depend on the \
+                 working directory: write an absolute path, or the name of a program on PATH",
+                one_line(&engine.program, 200)
+            )));
+        }
         engine.file = Some(origin.to_owned());
         set_lines(&mut engine, text);
         let name = engine.name.clone();
