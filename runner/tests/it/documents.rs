@@ -110,6 +110,18 @@ fn every_link_of_the_documents_has_a_target() {
 }
 
 #[test]
+fn tests_that_the_security_policy_names_exist() {
+    let policy = fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let rows = policy.lines().filter(|line| line.starts_with("| ")).skip(2);
+    let tests: Vec<&str> = rows.filter_map(|row| row.trim_end_matches(" |").rsplit(" | ").next()).collect();
+    let names: Vec<&str> = tests.iter().flat_map(|cell| cell.split(", ")).map(|name| name.trim_matches('`')).collect();
+    let sources = fs::read_dir(root().join("runner/tests/it")).unwrap().map(|entry| entry.unwrap().path());
+    let code: String = sources.filter(|path| path.is_file()).map(|path| fs::read_to_string(path).unwrap()).collect();
+    let missing: Vec<_> = names.iter().filter(|name| !code.contains(&format!("#[test]\nfn {name}()"))).collect();
+    assert!(names.len() > 20 && missing.is_empty(), "SECURITY.md names tests that do not exist: {missing:?}");
+}
+
+#[test]
 fn every_page_names_its_readers_and_what_to_read_next() {
     let root = root();
     let mut wrong = Vec::new();
