@@ -124,7 +124,7 @@ plots: build ## Write figures, tables and report of RUN; start nothing
 docs: build ## Generate the pages of docs/reference from the code
 	@$(MICROBENCH) reference
 
-reproduce: deps build ## Run the study of the 2019 paper (40 minutes without KVM)
+reproduce: deps build ## Run the study of the 2019 paper (45 minutes without KVM)
 	@host=$(HOST)
 	[ "$$host" != auto ] || host=$$($(MICROBENCH) host experiments/quick.toml)
 	profile=$(PROFILE)

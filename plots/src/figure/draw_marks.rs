@@ -11,6 +11,7 @@ use super::canvas::{
 use super::description::{LegendEntry, Mark, MarkShape, Panel};
 use super::draw::{Sheet, draw_inner_legend, inner_legend_size};
 use super::theme::{self, Style, points};
+use crate::number::significant;
 
 /// Scales, labels and margins of the chart.
 struct Layout {
@@ -205,6 +206,9 @@ fn draw_marks(area: &Area<'_>, sheet: Sheet, panel: &Panel, frame: &Frame, scale
             draw_outline(area, corners, theme::INK, 0.7)?;
         }
         draw_mark(area, sheet, mark, x as i32, own as i32, scale)?;
+        if !sheet.style.paper && mark.note.is_empty() && is_dwarfed(panel, mark) {
+            draw_number(area, mark, x as i32, own as i32, scale)?;
+        }
     }
     // Notes are drawn last, so that no adjacent mark covers them.
     for mark in panel.marks.iter().filter(|mark| !mark.note.is_empty() && mark.layer.0 == 0) {
@@ -214,6 +218,26 @@ fn draw_marks(area: &Area<'_>, sheet: Sheet, panel: &Panel, frame: &Frame, scale
         draw_note(area, sheet, mark, x as i32, slot as i32, scale)?;
     }
     Ok(())
+}
+
+/// A bar is dwarfed if another value of its panel is this many times as large.
+const DWARFED: f64 = 20.0;
+
+/// Whether the mark is a bar whose height cannot be read from the axis.
+fn is_dwarfed(panel: &Panel, mark: &Mark) -> bool {
+    let MarkShape::Bar { height, .. } = &mark.shape else { return false };
+    mark.layer.1 == 1 && panel.marks.iter().any(|other| highest(other) > height * DWARFED)
+}
+
+/// Draws the number of a bar above it, if it fits.
+fn draw_number(area: &Area<'_>, mark: &Mark, x: i32, width: i32, scale: &Scale) -> DrawResult {
+    let MarkShape::Bar { height, .. } = &mark.shape else { return Ok(()) };
+    let text = significant(*height);
+    if text_width(&text, FONT_SIZE) > width {
+        return Ok(());
+    }
+    let above = scale.position(highest_measured(mark)) - points(3.5);
+    TextFormat::new(FONT_SIZE, HPos::Center, VPos::Bottom).draw(area, &text, (x, above))
 }
 
 /// Draws the note of a mark above or instead of its shape. If there is no room, a cross refers to the caption.
