@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::symlink;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
@@ -15,20 +16,25 @@ pub(crate) struct Guest {
 }
 
 /// Listens at `folder/api.sock` and returns the first guest to run: a new guest with this nonce, or a restored guest.
-/// With `refuses`, requests for a snapshot fail.
-pub(crate) fn guest(folder: &str, nonce: &str, refuses: bool) -> Guest {
+///
+/// In the mode `refuse-snapshot`, requests for a snapshot fail. In `restore link-snapshot PATH` the snapshot is a link to
+/// that file, and in `restore link-socket PATH` the socket is a link to another one.
+pub(crate) fn guest(folder: &str, nonce: &str, mode: &str) -> Guest {
+    if let Some(other) = mode.strip_prefix("restore link-socket ") {
+        symlink(other, Path::new(folder).join("api.sock")).expect("a link");
+    }
     let listener = UnixListener::bind(Path::new(folder).join("api.sock")).expect("a socket");
     let (sender, guests) = channel();
-    let (folder, nonce) = (folder.to_owned(), nonce.to_owned());
+    let (folder, nonce, mode) = (folder.to_owned(), nonce.to_owned(), mode.to_owned());
     thread::spawn(move || {
         for stream in listener.incoming() {
-            serve(&stream.expect("a connection"), Path::new(&folder), &nonce, refuses, &sender);
+            serve(&stream.expect("a connection"), Path::new(&folder), &nonce, &mode, &sender);
         }
     });
     guests.recv().expect("a guest")
 }
 
-fn serve(stream: &UnixStream, folder: &Path, nonce: &str, refuses: bool, sender: &Sender<Guest>) {
+fn serve(stream: &UnixStream, folder: &Path, nonce: &str, mode: &str, sender: &Sender<Guest>) {
     let mut reader = BufReader::new(stream);
     let mut writer = stream;
     loop {
@@ -57,7 +63,10 @@ fn serve(stream: &UnixStream, folder: &Path, nonce: &str, refuses: bool, sender:
                 let nonce = fs::read_to_string(state).expect("a snapshot");
                 sender.send(Guest { nonce, restored: true }).expect("a guest");
             }
-            "/save" if refuses => {
+            "/save" if mode.starts_with("restore link-snapshot ") => {
+                symlink(&mode["restore link-snapshot ".len()..], state).expect("a link");
+            }
+            "/save" if mode == "refuse-snapshot" => {
                 let fault = r#"{"fault_message": "no state"}"#;
                 answer = format!("HTTP/1.1 400 x\r\ncontent-length: {}\r\n\r\n{fault}", fault.len());
             }

@@ -76,7 +76,7 @@ fn main() {
     // `join` enters a namespace, which requires a process with a single thread. The API starts one.
     let (nonce, restored) = match mode.as_str() {
         mode if mode.starts_with("restore") || mode == "refuse-snapshot" => {
-            let guest = api::guest(folder, &nonce, mode == "refuse-snapshot");
+            let guest = api::guest(folder, &nonce, mode);
             (guest.nonce, guest.restored)
         }
         _ => (nonce, false),

@@ -1,6 +1,8 @@
 //! Guests that are restored from a snapshot, with the API of the fake VMM.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
 
 use microbench_formats::record::FailureReason;
 use microbench_plots::journal::Vm;
@@ -72,6 +74,34 @@ fn failed_snapshot_fails_the_trials_with_the_message_of_the_vmm() {
     let message = |vm: &Vm| vm.failure.as_ref().map(|failure| failure.message.clone()).unwrap_or_default();
     assert!(vms.iter().any(|vm| message(vm).contains(said)), "{vms:?}");
     assert!(vms.iter().all(|vm| !vm.events.contains_key("http.ok")), "{vms:?}");
+}
+
+/// What a VM writes is its own: a link instead of a file or socket leads to no file of the host.
+#[test]
+fn links_in_place_of_a_snapshot_or_socket_are_not_followed() {
+    require!(trials());
+    let place = tempfile::tempdir().unwrap();
+    let victim = place.path().join("victim");
+    fs::write(&victim, "secret").unwrap();
+    fs::set_permissions(&victim, fs::Permissions::from_mode(0o600)).unwrap();
+    let socket = place.path().join("host.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    for (attack, target, said) in [
+        ("link-snapshot", &victim, "state: it is a symbolic link, which is not followed here"),
+        ("link-socket", &socket, "the API socket is not used"),
+    ] {
+        let bench = bench("restore");
+        let study = fs::read_to_string(bench.path("study.toml")).unwrap();
+        let mode = format!("mode = \"restore {attack} {}\"", target.display());
+        bench.file("study.toml", &study.replace("mode = \"restore\"", &mode));
+        bench.run_study();
+        let vms: Vec<Vm> = bench.counted().into_values().flat_map(|execution| execution.vms.into_values()).collect();
+        let message = |vm: &Vm| vm.failure.as_ref().map(|failure| failure.message.clone()).unwrap_or_default();
+        assert!(vms.iter().any(|vm| message(vm).contains(said)), "{attack}: {vms:?}");
+    }
+    assert_eq!(fs::metadata(&victim).unwrap().permissions().mode() & 0o7777, 0o600);
+    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use tracing::{debug, info};
 
 use crate::sys::durable;
+use crate::trust;
 
 /// The user's cache.
 ///
@@ -164,6 +165,8 @@ impl Cache {
             .or_else(|| Some(set("XDG_CACHE_HOME")?.join("microbench")))
             .or_else(|| Some(set("HOME")?.join(".cache/microbench")))
             .context("no cache folder: set MICROBENCH_CACHE, XDG_CACHE_HOME or HOME")?;
+        // Who can write to the cache decides which programs and kernels are executed.
+        trust::check("the cache", &root)?;
         // Absolute, because tools that write to it run in another working directory.
         Ok(Self { root: std::path::absolute(root).context("no working directory")? })
     }

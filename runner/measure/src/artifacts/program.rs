@@ -15,6 +15,7 @@ use crate::artifacts::tool::Tool;
 use crate::requirement::{MissingRequirement, MissingRequirements};
 use crate::sys::program::find_program;
 use crate::terminal::progress::Step;
+use crate::trust;
 
 const DESCRIPTIONS: [&str; 8] = [
     include_str!("../../programs/cloud-hypervisor.toml"),
@@ -125,6 +126,7 @@ fn fetch(program: &Program, cache: &Cache) -> anyhow::Result<Artifact> {
         .with_context(|| format!("the description of the program {} lists no file", program.name))?;
     if program.sources.iter().any(|source| source.kind == SourceKind::System) {
         let path = find_program(&main.name)?;
+        trust::check("the program", &path)?;
         let argument = program.version_argument.as_deref().unwrap_or("--version");
         let version = read_version(&path, argument)?;
         return Artifact::from_file(Kind::Program, &program.name, &version, &origin_of(&path), &path);

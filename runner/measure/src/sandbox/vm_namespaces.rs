@@ -30,8 +30,8 @@ use crate::sys::threads::on_new_thread;
 /// Folders below `/` that VMs see, read-only to them: programs, libraries, their data, devices. All others are empty.
 const SYSTEM_FOLDERS: [&str; 14] =
     ["bin", "dev", "etc", "gnu", "lib", "lib32", "lib64", "libx32", "nix", "opt", "proc", "sbin", "sys", "usr"];
-/// Folders below these that VMs do not see.
-const HIDDEN: [&str; 2] = ["/dev/shm", "/dev/mqueue"];
+/// Folders below these that VMs do not see: shared memory, message queues, terminals of the user.
+const HIDDEN: [&str; 3] = ["/dev/shm", "/dev/mqueue", "/dev/pts"];
 /// Private folders of a VM, each with its folder in the VM's own folder.
 pub const TEMPORARY: [(&str, &str); 2] = [("/tmp", "tmp"), ("/var/tmp", "var-tmp")];
 /// Place of the VM's own folder in the scratch folder until it is mounted at its path.
@@ -126,6 +126,7 @@ impl VmRoot {
                 mount(none, place, none, flags, none)
                     .with_context(|| format!("cannot make {} read-only", place.display()))?;
             }
+            mounts::make_read_only(Path::new("/")).context("cannot make the file system of VMs read-only")?;
             let namespace = open_namespace("mnt").map_err(|error| missing("mount", error))?;
             let home = Arc::new(open_namespace("pid").map_err(|error| missing("PID", error))?);
             Ok(Self { namespace, home, scratch: scratch.to_path_buf(), moved, temporary })

@@ -10,6 +10,7 @@ pub mod mount;
 pub mod namespace_init;
 pub mod processes;
 pub mod program;
+pub mod remove;
 pub mod spawn;
 pub mod threads;
 

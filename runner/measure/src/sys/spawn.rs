@@ -246,16 +246,20 @@ impl Program {
 impl Program {
     /// The limits of the process, by resource.
     fn limits(&self) -> Vec<(Limited, libc::rlimit)> {
-        let both = |limit: u64| libc::rlimit { rlim_cur: limit, rlim_max: limit };
+        // Only root of the host may exceed the hard limit.
+        let both = |resource: Resource, limit: u64| {
+            let limit = limit.min(getrlimit(resource).maximum.unwrap_or(limit));
+            libc::rlimit { rlim_cur: limit, rlim_max: limit }
+        };
         let descriptors = ORIGINAL_LIMIT.get().map(|limit| libc::rlimit {
             rlim_cur: limit.current.unwrap_or(libc::RLIM_INFINITY),
             rlim_max: limit.maximum.unwrap_or(libc::RLIM_INFINITY),
         });
         let limits = [
-            (libc::RLIMIT_CORE, Some(both(0))),
+            (libc::RLIMIT_CORE, Some(libc::rlimit { rlim_cur: 0, rlim_max: 0 })),
             (libc::RLIMIT_NOFILE, descriptors),
-            (libc::RLIMIT_FSIZE, self.limits.file_bytes.map(both)),
-            (libc::RLIMIT_NPROC, self.limits.processes.map(both)),
+            (libc::RLIMIT_FSIZE, self.limits.file_bytes.map(|limit| both(Resource::Fsize, limit))),
+            (libc::RLIMIT_NPROC, self.limits.processes.map(|limit| both(Resource::Nproc, limit))),
         ];
         limits.into_iter().filter_map(|(resource, limit)| Some((resource, limit?))).collect()
     }

@@ -1,6 +1,9 @@
 //! HTTP client of a VMM's API socket. Each VM has one client with one keep-alive connection; the caller's
 //! thread runs it.
 
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -8,6 +11,7 @@ use microbench_study::engine::launch::LaunchCall;
 use reqwest::{Client, Method};
 use tokio::runtime::{self, Runtime};
 
+use super::socket;
 use crate::guest::http;
 
 /// Largest part of an error response that is read, bytes.
@@ -34,18 +38,31 @@ pub enum ApiError {
 pub struct ApiClient {
     client: Client,
     runtime: Runtime,
+    /// The descriptor whose entry in /proc the client connects to.
+    socket: OwnedFd,
 }
 
 impl ApiClient {
-    /// Creates a client of the socket at `path`. The socket need not exist yet.
+    /// Creates a client without a socket, which need not exist yet.
     ///
     /// # Errors
     /// Fails if the client cannot be created.
-    pub fn new(path: &str) -> anyhow::Result<Self> {
+    pub fn new() -> anyhow::Result<Self> {
+        let socket = OwnedFd::from(File::open("/dev/null").context("cannot open /dev/null")?);
+        // Not by the path of the socket: the VMM could replace it by a link to a socket of the host.
+        let path = socket::path_of(&socket);
         // Firecracker accepts at most ten connections; a client needs one.
         let client = http::builder().unix_socket(path).build().context("cannot create the client of the VMM's API")?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
-        Ok(Self { client, runtime })
+        Ok(Self { client, runtime, socket })
+    }
+
+    /// Makes `socket` that of all calls: a descriptor of the socket file ([`socket::open`]).
+    ///
+    /// # Errors
+    /// That of `dup3(2)`.
+    pub fn use_socket(&mut self, socket: &OwnedFd) -> io::Result<()> {
+        Ok(rustix::io::dup3(socket, &mut self.socket, rustix::io::DupFlags::CLOEXEC)?)
     }
 
     /// Sends one call and waits for its response, at most `timeout`.

@@ -9,9 +9,13 @@ use nix::mount::{MsFlags, mount};
 
 use crate::sandbox::vm_namespaces;
 use crate::sys::mount::MountGuard;
+use crate::sys::remove::remove_tree;
 
 /// Room in a VM's file system for everything except disks and snapshots, bytes.
 const OTHER_FILES: u64 = 64 << 20;
+
+/// Files and folders in a VM's file system at most: an empty file needs memory, too.
+const MOST_FILES: u64 = 100_000;
 
 /// A VM's folder; removed with its content on drop.
 #[derive(Debug)]
@@ -57,7 +61,7 @@ impl VmFolder {
     /// Removes the content of the folder.
     pub(crate) fn clear(&self) {
         // Fails for the folder itself, if it is a mount.
-        drop(fs::remove_dir_all(&self.path));
+        drop(remove_tree(&self.path));
     }
 }
 
@@ -84,7 +88,7 @@ pub(crate) fn create(path: &Path) -> anyhow::Result<()> {
 /// # Errors
 /// The error of `mount(2)`.
 pub(crate) fn mount_bounded(path: &Path, bytes: u64) -> anyhow::Result<MountGuard> {
-    let options = format!("mode=0700,size={}", bytes.saturating_add(OTHER_FILES));
+    let options = format!("mode=0700,nr_inodes={MOST_FILES},size={}", bytes.saturating_add(OTHER_FILES));
     // Without MS_NODEV: a jailer creates device files in it.
     mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::MS_NOSUID, Some(options.as_str()))
         .with_context(|| format!("cannot mount a tmpfs on {}", path.display()))?;

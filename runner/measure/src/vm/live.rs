@@ -255,7 +255,9 @@ impl Vm {
         process: &VmmProcess,
         deadline: Instant,
     ) -> Result<(), VmFailure> {
-        wait_for_socket(Path::new(&api.socket), self.socket_watch.as_ref(), process, deadline)?;
+        let socket = wait_for_socket(Path::new(&api.socket), self.socket_watch.as_ref(), process, deadline)?;
+        let used = self.api.as_mut().map_or(Ok(()), |client| client.use_socket(&socket));
+        used.map_err(|error| VmFailure::new(FailureReason::Host, event::API_READY, error))?;
         self.event(event::API_READY);
         self.call_api(&api.calls, deadline)
     }

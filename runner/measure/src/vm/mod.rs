@@ -19,6 +19,7 @@ pub(crate) mod process;
 mod readings;
 pub(crate) mod shared;
 mod snapshot;
+mod socket;
 mod workload;
 
 use std::path::{Path, PathBuf};

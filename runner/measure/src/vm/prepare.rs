@@ -62,9 +62,11 @@ impl<'a> VmBuilder<'a> {
 
     /// Creates the watch for the VMM's API socket and the client of that socket; `None` without an API.
     fn api(&self, launch: &Launch) -> anyhow::Result<(Option<Inotify>, Option<ApiClient>)> {
-        let Some(api) = &launch.api else { return Ok((None, None)) };
+        if launch.api.is_none() {
+            return Ok((None, None));
+        }
         let watched = launch.root.as_deref().unwrap_or(self.folder.path());
-        Ok((Some(process::watch_folder(watched)?), Some(ApiClient::new(&api.socket)?)))
+        Ok((Some(process::watch_folder(watched)?), Some(ApiClient::new()?)))
     }
 
     /// Prepares the VMM's process.

@@ -2,7 +2,7 @@
 //! container's processes below it.
 
 use std::fs::File;
-use std::io::PipeWriter;
+use std::io::{ErrorKind, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use microbench_formats::record::FailureReason;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::failure::VmFailure;
+use super::socket;
 use crate::guest::console::{Console, ConsoleReader};
 use crate::probe;
 use crate::sandbox::isolation::Isolation;
@@ -171,19 +172,24 @@ pub(super) fn watch_folder(folder: &Path) -> anyhow::Result<Inotify> {
     Ok(watch)
 }
 
-/// Waits until the VMM listens on the unix socket `path`. `watch` wakes it when a file appears in the
+/// Waits until the VMM listens on the unix socket `path` and returns its file. `watch` wakes it when a file appears in the
 /// socket's folder.
 pub(super) fn wait_for_socket(
     path: &Path,
     watch: Option<&Inotify>,
     process: &VmmProcess,
     deadline: Instant,
-) -> Result<(), VmFailure> {
+) -> Result<OwnedFd, VmFailure> {
     let watch =
         watch.ok_or_else(|| VmFailure::new(FailureReason::Host, event::API_READY, "the API socket is not watched"))?;
     loop {
-        match std::os::unix::net::UnixStream::connect(path) {
-            Ok(_) => return Ok(()),
+        let connected = socket::open(path).and_then(|file| socket::try_connect(&file).map(|()| file));
+        match connected {
+            Ok(file) => return Ok(file),
+            Err(error) if is_no_socket(&error) => {
+                let message = format!("the API socket is not used: {error}");
+                return Err(VmFailure::new(FailureReason::Protocol, event::API_READY, message));
+            }
             Err(_) if deadline.passed() => {
                 return Err(VmFailure::new(
                     FailureReason::Timeout,
@@ -194,7 +200,7 @@ pub(super) fn wait_for_socket(
             Err(error) => {
                 // The socket exists but does not listen yet: bind and listen are two calls, shortly after
                 // each other.
-                let bound = error.kind() == std::io::ErrorKind::ConnectionRefused;
+                let bound = [ErrorKind::ConnectionRefused, ErrorKind::WouldBlock].contains(&error.kind());
                 let time = if bound { Duration::from_micros(100) } else { deadline.remaining() };
                 let exited = probe::wait_exit_or_readable(process.exited(), &[watch.as_fd()], time)
                     .map_err(|error| VmFailure::new(FailureReason::Host, event::API_READY, error))?;
@@ -209,6 +215,11 @@ pub(super) fn wait_for_socket(
             }
         }
     }
+}
+
+/// Whether the file at the path of a socket is a link or no socket.
+fn is_no_socket(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ELOOP) || error.kind() == ErrorKind::InvalidInput
 }
 
 /// Returns the exit status as text, for example `exit code 1`.

@@ -1,12 +1,14 @@
 //! Records of a VM: its events, and readings from its guest, its console and the host's kernel.
 
 use std::fs;
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use microbench_agent::Stats;
 use microbench_formats::describe::one_line;
 use microbench_formats::event::{self, reading};
+use microbench_formats::input;
 use microbench_formats::record::{FailureReason, NOT_APPLICABLE, Record};
 use microbench_study::engine::description::GuestKind;
 
@@ -21,6 +23,9 @@ use crate::sandbox::isolation;
 use crate::sys::Exit;
 use crate::sys::clock::Instant;
 use crate::sys::processes;
+
+/// Bytes of the output of strace that are read at most.
+const STRACE_LIMIT: u64 = 1 << 20;
 
 /// Stage of failures of the isolation check.
 const ISOLATION: &str = "isolation";
@@ -200,7 +205,9 @@ impl Vm {
 
     /// Records the number of system calls from the output of strace.
     pub(super) fn record_system_calls(&mut self, file: &Path) {
-        let total = fs::read_to_string(file).map_err(|error| format!("cannot read the output of strace: {error}"));
+        // The VMM can write to the folder of this file.
+        let read = || io::read_to_string(input::open_no_link(file)?.take(STRACE_LIMIT));
+        let total = read().map_err(|error| format!("cannot read the output of strace: {error}"));
         match total.and_then(|table| {
             strace::parse_total_calls(&table).ok_or_else(|| "the output of strace has no total".to_owned())
         }) {

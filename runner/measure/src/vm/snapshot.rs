@@ -9,8 +9,7 @@
 //! The files are in the session's scratch folder, which is in RAM. They need the guest's memory once per slot
 //! and configuration.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +17,7 @@ use anyhow::Context as _;
 use microbench_agent::Stats;
 use microbench_formats::cell::Cell;
 use microbench_formats::event::{self, reading};
+use microbench_formats::input;
 use microbench_formats::record::FailureReason;
 use microbench_study::engine::launch::{self, Launch};
 use sha2::{Digest, Sha256};
@@ -29,6 +29,7 @@ use super::{StartMode, Vm, VmSpec};
 use crate::host::resources::disk::Disk;
 use crate::parts::Parts;
 use crate::sys::clock::Instant;
+use crate::sys::remove::remove_tree;
 
 /// Why the values of a boot are missing for a restored guest.
 pub(super) const RESTORED: &str = "not applicable: the guest was restored, it did not boot";
@@ -81,12 +82,8 @@ impl SnapshotSlot {
 
     /// Creates the folder of a VM that takes or restores the snapshot.
     fn create_vm_folder(&self) -> anyhow::Result<VmFolder> {
-        match fs::remove_dir_all(&self.vm_folder) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("cannot remove {}", self.vm_folder.display()))
-            }
-            _ => VmFolder::new(self.vm_folder.clone()),
-        }
+        remove_tree(&self.vm_folder).with_context(|| format!("cannot remove {}", self.vm_folder.display()))?;
+        VmFolder::new(self.vm_folder.clone())
     }
 
     /// Returns whether the snapshot is complete.
@@ -115,7 +112,7 @@ impl SnapshotSlot {
 
     /// Moves the snapshot's files of an exited VM into the slot.
     fn store(&self, vm: &Vm) -> anyhow::Result<()> {
-        drop(fs::remove_dir_all(&self.folder));
+        remove_tree(&self.folder).with_context(|| format!("cannot remove {}", self.folder.display()))?;
         folder::create(&self.folder)?;
         let vmm_folder = vm.launch.root.as_deref().unwrap_or(vm.folder.path());
         let files = vm.launch.snapshot.iter().flat_map(|snapshot| &snapshot.files);
@@ -124,17 +121,27 @@ impl SnapshotSlot {
             fs::rename(vmm_folder.join(name), &target)
                 .with_context(|| format!("the VMM did not write the snapshot's file {name}"))?;
             // Read-only: all VMs that are restored read the same file.
-            fs::set_permissions(&target, fs::Permissions::from_mode(0o444))
+            take_over(&target)?
+                .set_permissions(fs::Permissions::from_mode(0o444))
                 .with_context(|| format!("cannot make {} read-only", target.display()))?;
             vm.isolation.chown_to_root(&target)?;
         }
         if let Disk::Clone(path, _) = &vm._disk {
-            fs::rename(path, self.folder.join(DISK))
-                .with_context(|| format!("cannot move {} into the snapshot", path.display()))?;
+            let target = self.folder.join(DISK);
+            fs::rename(path, &target).with_context(|| format!("cannot move {} into the snapshot", path.display()))?;
+            take_over(&target)?;
         }
         fs::write(self.folder.join(NONCE), &vm.nonce)
             .with_context(|| format!("cannot write to {}", self.folder.display()))
     }
+}
+
+/// Opens a file that a VM has written, in a folder that no VM can enter.
+///
+/// # Errors
+/// If it is anything but a regular file: a link would lead to a file of the host.
+fn take_over(path: &Path) -> anyhow::Result<File> {
+    input::open_no_link(path).with_context(|| format!("the VM wrote {}", path.display()))
 }
 
 impl StartMode<'_> {

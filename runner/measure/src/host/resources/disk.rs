@@ -10,6 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use microbench_formats::input;
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::{Whence, lseek64};
@@ -65,7 +66,7 @@ impl Disk {
     /// # Errors
     /// If `image` cannot be read, `path` exists, or the file system is full.
     pub fn clone_of(image: &Path, path: PathBuf) -> anyhow::Result<Self> {
-        let source = File::open(image).with_context(|| format!("cannot open {}", image.display()))?;
+        let source = input::open(image).with_context(|| format!("cannot open {}", image.display()))?;
         let target = File::options()
             .read(true)
             .write(true)
