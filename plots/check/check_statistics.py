@@ -180,6 +180,20 @@ def tail_interval(clusters, p):
     return (None, None) if low is None or high is None else (low, high)
 
 
+def tail_lower_bound(clusters, p):
+    """The largest order statistic that is a lower bound of a percentile, for too few trials; None without one."""
+    sizes = {len(values) + unknown for values, unknown in clusters}
+    if len(sizes) != 1:
+        return None
+    size = sizes.pop()
+    rank = min(max(math.ceil(size * p - 1e-9), 1), size)
+    lower = (size * p - (rank - 1)) / (size - (rank - 1))
+    wrong = (1 - LEVEL) if size == 1 else (1 - LEVEL) / 2
+    ordered = sorted(sorted(values + [-INFINITY] * unknown)[rank - 1] for values, unknown in clusters)
+    ranks = [k for k in range(1, len(ordered) + 1) if stats.binom.cdf(k - 1, len(ordered), lower) <= wrong]
+    return ordered[ranks[-1] - 1] if ranks else None
+
+
 def quantile_interval(values, p, level=LEVEL):
     ranks = order_statistics(len(values), p, level)
     if ranks is None:
@@ -638,6 +652,10 @@ def check_percentile(report, claim, found, row):
     low, high = tail_interval(row.clusters(is_known=False), p)
     values = list(itertools.chain(*row.values.values()))
     known = low is not None and row.unknown() == 0
+    if low is None:
+        bound = tail_lower_bound(row.clusters(is_known=False), p)
+        if bound is not None and outcome(claim, bound, INFINITY) == "contradicted":
+            low, high = bound, INFINITY
     report.number("claims", f"{place} value", found["value"], percentile(values, p) if known else None)
     for name, end in [("low", low), ("high", high)]:
         report.number("claims", f"{place} {name}", found[name], end)

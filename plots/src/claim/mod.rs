@@ -267,6 +267,7 @@ fn judge_percentile(verdict: &mut Verdict, row: &Row, remarks: &mut Vec<String>)
         }
         (None, Some(needed)) if fewest < needed => {
             remarks.push(NoInterval::TooFewTrials { statistic, fewest, needed }.to_string());
+            judge_lower_bound(verdict, row, remarks);
         }
         (None, _) if row.is_repeated() => remarks.push("a percentile has no interval over repetitions".to_owned()),
         (None, _) => {
@@ -275,6 +276,24 @@ fn judge_percentile(verdict: &mut Verdict, row: &Row, remarks: &mut Vec<String>)
     }
     if verdict.unknown > 0 {
         remarks.push("a VM without a value counts as below and as above every limit".to_owned());
+    }
+}
+
+/// Contradicts a claim on a percentile of too few trials for an interval if even its lower bound exceeds the limit.
+fn judge_lower_bound(verdict: &mut Verdict, row: &Row, remarks: &mut Vec<String>) {
+    let single: Vec<TrialVms> = match row.vms_of_trials.is_empty() {
+        true => row.trials.iter().map(|trial| TrialVms { values: vec![trial.median], unknown: 0 }).collect(),
+        false => row.vms_of_trials.clone(),
+    };
+    let percentile = verdict.claim.statistic.quantile().filter(|_| !row.is_repeated());
+    let low = percentile.and_then(|p| clusters::lower_bound(&single.iter().collect::<Vec<_>>(), p, LEVEL));
+    let bound = low.map(|low| Interval { low, high: f64::INFINITY, level: LEVEL });
+    let Some(bound) = bound.filter(|bound| outcome(&verdict.claim, bound) == Outcome::Contradicted) else { return };
+    verdict.outcome = Outcome::Contradicted;
+    if bound.low.is_finite() {
+        verdict.interval = Some((bound, Method::OrderStatistics));
+    } else {
+        remarks.push("a censored value counts as larger than every limit".to_owned());
     }
 }
 

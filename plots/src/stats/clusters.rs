@@ -1,6 +1,8 @@
 //! Quantiles and shares over the VMs of trials. VMs of one trial run at the same time and may depend on each other, so
 //! that a trial is one independent observation of several values.
 
+use statrs::distribution::{Binomial, DiscreteCDF};
+
 use super::median::Interval;
 use super::quantile::{quantile as sample_quantile, quantile_interval, smallest_n};
 use super::share::clopper_pearson;
@@ -103,6 +105,22 @@ pub fn interval(trials: &[&TrialVms], p: f64, level: f64) -> Option<Interval> {
     Some(Interval { low: low.low, high: high.high, level: if k == 1 { low.level } else { level } })
 }
 
+/// A lower bound of the `p`-quantile over VMs, which is right with at least `level`, for fewer trials than [`interval`]
+/// needs: the low end that the largest possible order statistic gives. For the 99th percentile of one trial it is its
+/// value, which few VMs exceed by chance.
+///
+/// `None` if no order statistic is a bound at this level, or if trials differ in their number of VMs.
+#[must_use]
+pub fn lower_bound(trials: &[&TrialVms], p: f64, level: f64) -> Option<f64> {
+    let bounds = Bounds::new(vms_of_each(trials)?, p, level);
+    let mut values: Vec<f64> = trials.iter().map(|trial| trial.ranked(bounds.rank, f64::NEG_INFINITY)).collect();
+    values.sort_by(f64::total_cmp);
+    // The value of rank l exceeds the quantile if fewer than l values are at or below it.
+    let below = Binomial::new(bounds.lower, values.len() as u64).ok()?;
+    let is_bound = |rank: &usize| below.cdf(*rank as u64 - 1) <= 1.0 - level;
+    (1..=values.len()).take_while(is_bound).last().map(|rank| values[rank - 1])
+}
+
 /// The number of VMs of one trial that meet a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Met {
@@ -170,6 +188,18 @@ mod tests {
         let found = interval(&trials, 0.99, 0.95).unwrap();
         assert_eq!((found.low, found.high), (100.0, f64::INFINITY));
         assert_eq!(interval(&[&known, &TrialVms::default()], 0.5, 0.5), None);
+    }
+
+    #[test]
+    fn few_trials_have_a_lower_bound() {
+        let trials: Vec<TrialVms> = (0..10).map(|n| one(600.0 + f64::from(n))).collect();
+        assert_eq!(interval(&refs(&trials), 0.99, 0.95), None);
+        // P(fewer than 10 of 10 values at or below the 99th percentile) = 1 - 0.99^10 = 9.6 %; fewer than 9: 0.4 %.
+        assert_eq!(lower_bound(&refs(&trials), 0.99, 0.95), Some(608.0));
+        let censored = vec![one(f64::INFINITY); 10];
+        assert_eq!(lower_bound(&refs(&censored), 0.99, 0.95), Some(f64::INFINITY));
+        // A single value exceeds the 90th percentile in one of ten cases.
+        assert_eq!(lower_bound(&refs(&trials[..1]), 0.9, 0.95), None);
     }
 
     #[test]

@@ -202,6 +202,23 @@ fn a_caption_states_that_a_censored_end_leaves_no_interval() {
     assert!(caption.contains("; no interval: its upper end is censored; points: single trials"), "{caption}");
 }
 
+/// 10 trials are too few for an interval of the 99th percentile, but all exceed the limit.
+#[test]
+fn a_percentile_of_few_trials_can_be_contradicted() {
+    let of = |limit, lost: &[(&str, u32, bool)]| {
+        let value = Some(Comparison::Value(side("fc", 1)));
+        let claim = Claim { statistic: Statistic::P99, ..anywhere(claim("p99", value, None, Some(limit))) };
+        judged_with_losses(10, lost, vec![claim]).1.verdicts[0].clone()
+    };
+    // The values are 60 to 69 ms.
+    let verdict = of(50.0, &[]);
+    assert_eq!(verdict.outcome, Outcome::Contradicted, "{}", verdict.remark);
+    assert!(verdict.measured().starts_with("at least 68"), "{}", verdict.measured());
+    assert_eq!(of(500.0, &[]).outcome, Outcome::Inconclusive);
+    assert_eq!(of(500.0, &[("fc/1", 10, true)]).outcome, Outcome::Contradicted);
+    assert_eq!(of(50.0, &[("fc/1", 10, false)]).outcome, Outcome::NotMeasured);
+}
+
 #[test]
 fn a_forest_plot_has_a_row_for_each_ratio() {
     let claims = vec![

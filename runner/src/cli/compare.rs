@@ -13,6 +13,7 @@ use microbench_formats::host::HostKind;
 use microbench_formats::plan::Plan;
 use microbench_formats::statistic::Statistic;
 use microbench_measure::errln;
+use microbench_measure::out;
 use microbench_measure::terminal::screen::Stream;
 use microbench_plots::claim::ClaimGate;
 use microbench_plots::compare::{self, Comparison, Gate, Settings, Side, View};
@@ -227,11 +228,12 @@ fn print_comparison(
         }
         ComparisonFormat::Markdown => {
             let claims = claims.map(|claims| format!("\n{}", claims.render_markdown())).unwrap_or_default();
-            print_text(&(compare::render_markdown(found, view, settings) + &claims))?;
+            // A line of these formats must not be wrapped.
+            out!("{}", compare::render_markdown(found, view, settings) + &claims)?;
         }
         ComparisonFormat::Github => {
             let claims = claims.map(ClaimGate::render_annotations).unwrap_or_default();
-            print_text(&(compare::render_annotations(found, view) + &claims))?;
+            out!("{}", compare::render_annotations(found, view) + &claims)?;
         }
     }
     let Some((gate, claims)) = gate else { return Ok(ExitCode::SUCCESS) };

@@ -57,9 +57,9 @@ pub fn provide(
     let used: BTreeSet<&str> = plan.cells.iter().map(|cell| cell.engine.as_str()).collect();
     let shares_kernel =
         |cell: &Cell| engines.iter().any(|engine| engine.name == cell.engine && engine.guest.shares_kernel());
-    unneeded::record(cache, project);
     // Before the kernels, so that an error is reported before they are built, which takes minutes.
     let agent = agent::provide(cache)?;
+    unneeded::record(cache, project);
     let mut lock = Lock::default();
     let (mut kernels, mut images) = (BTreeSet::new(), BTreeSet::new());
     for cell in &plan.cells {
