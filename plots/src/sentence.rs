@@ -120,14 +120,14 @@ fn sentence(
         0 | 1 => String::new(),
         several => format!(" within {several} hosts"),
     };
-    let (ratio, unit) = match comparison.test {
-        Some(Test::Repetitions) => ("ratio over repetitions", "repetitions"),
-        _ => ("Hodges-Lehmann ratio", "trials"),
+    let (estimate, unit) = match (comparison.test, comparison.difference_interval) {
+        (Some(Test::Repetitions), None) => ("ratio over repetitions", "repetitions"),
+        (Some(Test::Repetitions), Some(_)) => ("difference over repetitions", "repetitions"),
+        (_, None) => ("Hodges-Lehmann ratio", "trials"),
+        (_, Some(_)) => ("Hodges-Lehmann difference", "trials"),
     };
     let cpus = host_cpu::differing(host, [first, second].map(|cell| (cell.id.as_str(), cell.host_cpu())));
     let cpus = cpus.map_or_else(String::new, |cpus| format!("; {cpus}"));
-    let estimate =
-        if comparison.difference_interval.is_some() { ratio.replace("ratio", "difference") } else { ratio.into() };
     let basis =
         format!("({estimate}{within}, {} % interval, n = {n} {unit}; {}{cpus})", LEVEL * 100.0, host_and_clock(host));
     let needed = trials_needed(1);

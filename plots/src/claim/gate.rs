@@ -30,19 +30,16 @@ impl<'a> ClaimGate<'a> {
         &self.verdicts
     }
 
-    fn has(&self, outcome: Outcome) -> bool {
-        self.verdicts.iter().any(|verdict| verdict.outcome == outcome)
-    }
-
     /// Whether no claim is contradicted and, unless allowed, each claim was measured and no missing value leaves it open.
     #[must_use]
     pub fn passes(&self) -> bool {
-        let is_missing = |verdict: &&Verdict| match verdict.outcome {
-            Outcome::NotMeasured => true,
-            Outcome::Inconclusive => verdict.unknown > 0,
-            _ => false,
+        let fails = |verdict: &&Verdict| match verdict.outcome {
+            Outcome::Contradicted => true,
+            Outcome::NotMeasured => !self.allow_missing,
+            Outcome::Inconclusive => !self.allow_missing && verdict.unknown > 0,
+            Outcome::Holds | Outcome::NotComparable => false,
         };
-        !self.has(Outcome::Contradicted) && (self.allow_missing || !self.verdicts.iter().any(is_missing))
+        !self.verdicts.iter().any(fails)
     }
 
     /// Whether no claim holds or is contradicted or inconclusive, in which case a passing gate means nothing.

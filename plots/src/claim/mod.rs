@@ -248,12 +248,13 @@ fn judge_percentile(verdict: &mut Verdict, row: &Row, remarks: &mut Vec<String>)
     let statistic = verdict.claim.statistic;
     verdict.outcome = Outcome::Inconclusive;
     verdict.value = row.statistic(statistic).filter(|_| verdict.unknown == 0);
-    let trials: Vec<&TrialVms> = row.vms_of_trials.iter().collect();
-    let interval = match statistic.quantile().filter(|_| !trials.is_empty() && !row.is_repeated()) {
-        Some(p) => clusters::interval(&trials, p, LEVEL),
-        None => row.quantile_interval(statistic),
-    };
-    let fewest = if trials.is_empty() { row.trials.len() } else { trials.len() };
+    if row.is_repeated() {
+        remarks.push("a percentile has no interval over repetitions".to_owned());
+        return;
+    }
+    let trials = row.clusters();
+    let (trials, fewest) = (trials.iter().collect::<Vec<&TrialVms>>(), trials.len());
+    let interval = statistic.quantile().and_then(|p| clusters::interval(&trials, p, LEVEL));
     match (interval, row.trials_for_tail(statistic)) {
         (Some(found), _) if found.low.is_infinite() && found.high.is_infinite() => {
             // A side that is never reached exceeds every upper limit.
@@ -267,9 +268,8 @@ fn judge_percentile(verdict: &mut Verdict, row: &Row, remarks: &mut Vec<String>)
         }
         (None, Some(needed)) if fewest < needed => {
             remarks.push(NoInterval::TooFewTrials { statistic, fewest, needed }.to_string());
-            judge_lower_bound(verdict, row, remarks);
+            judge_lower_bound(verdict, &trials, remarks);
         }
-        (None, _) if row.is_repeated() => remarks.push("a percentile has no interval over repetitions".to_owned()),
         (None, _) => {
             remarks.push("the trials have different numbers of VMs, so a percentile has no interval".to_owned())
         }
@@ -280,13 +280,8 @@ fn judge_percentile(verdict: &mut Verdict, row: &Row, remarks: &mut Vec<String>)
 }
 
 /// Contradicts a claim on a percentile of too few trials for an interval if even its lower bound exceeds the limit.
-fn judge_lower_bound(verdict: &mut Verdict, row: &Row, remarks: &mut Vec<String>) {
-    let single: Vec<TrialVms> = match row.vms_of_trials.is_empty() {
-        true => row.trials.iter().map(|trial| TrialVms { values: vec![trial.median], unknown: 0 }).collect(),
-        false => row.vms_of_trials.clone(),
-    };
-    let percentile = verdict.claim.statistic.quantile().filter(|_| !row.is_repeated());
-    let low = percentile.and_then(|p| clusters::lower_bound(&single.iter().collect::<Vec<_>>(), p, LEVEL));
+fn judge_lower_bound(verdict: &mut Verdict, trials: &[&TrialVms], remarks: &mut Vec<String>) {
+    let low = verdict.claim.statistic.quantile().and_then(|p| clusters::lower_bound(trials, p, LEVEL));
     let bound = low.map(|low| Interval { low, high: f64::INFINITY, level: LEVEL });
     let Some(bound) = bound.filter(|bound| outcome(&verdict.claim, bound) == Outcome::Contradicted) else { return };
     verdict.outcome = Outcome::Contradicted;

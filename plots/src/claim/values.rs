@@ -1,7 +1,6 @@
 //! Claims on single values: `every value < 100` and `90 % of values < 100`.
 
 use microbench_formats::claim::Claim;
-use microbench_formats::statistic::Statistic;
 
 use super::{Outcome, Verdict};
 use crate::number::{self, percent};
@@ -63,16 +62,9 @@ pub(super) fn judge_share(verdict: &mut Verdict, rows: &[&Row], share: f64, rema
         // A censored value is larger than the time that was waited, which can be below a lower limit.
         let open = |value: &&f64| value.is_infinite() && claim.least.is_some() && meets(claim, **value);
         let open = trial.values.iter().filter(open).count();
-        Met { met: met - open, unknown: trial.unknown + open, of: trial.len() }
+        Met { met: met - open, unknown: trial.unknown + open, of: trial.vms() }
     };
-    let of_row = |row: &&Row| -> Vec<Met> {
-        let single = |value: f64| count(&TrialVms { values: vec![value], unknown: 0 });
-        match row.vms_of_trials.is_empty() {
-            true => row.values(Statistic::Median).into_iter().map(single).collect(),
-            false => row.vms_of_trials.iter().map(count).collect(),
-        }
-    };
-    let trials: Vec<Met> = rows.iter().flat_map(of_row).collect();
+    let trials: Vec<Met> = rows.iter().flat_map(|row| row.clusters().iter().map(count).collect::<Vec<_>>()).collect();
     let total = |of: fn(&Met) -> usize| trials.iter().map(of).sum::<usize>();
     let (met, unknown, of) = (total(|trial| trial.met), total(|trial| trial.unknown), total(|trial| trial.of));
     verdict.unit = String::new();

@@ -67,29 +67,38 @@ pub(super) fn contrast(
         }
     };
     let shift = |effect| samples.shift(effect, [(a, &a.trials), (b, &b.trials)], tests);
-    let own = shift(effect);
-    comparison.shift = shift(Effect::Difference).estimate().filter(|shift| shift.is_finite());
+    let by_difference = shift(Effect::Difference);
+    comparison.shift = by_difference.estimate().filter(|shift| shift.is_finite());
     comparison.shift_interval =
-        shift(Effect::Difference).interval(LEVEL).filter(|found| found.low.is_finite() && found.high.is_finite());
+        by_difference.interval(LEVEL).filter(|found| found.low.is_finite() && found.high.is_finite());
     comparison.a12 = Shift::rank_sum(effect, &strata).a12();
     let is_repeated = a.is_repeated() || b.is_repeated();
     let repetitions = |effect, sides| samples.over_repetitions(effect, sides);
     let means = |effect| of_means(effect, &strata, settings.seed, stream);
     let measured = [(a, a.trials.as_slice()), (b, b.trials.as_slice())];
-    match statistic {
+    let own = match statistic {
         _ if is_repeated => match repetitions(effect, measured) {
             Ok(found) => {
                 comparison.n = found.repetitions;
                 set_effect(&mut comparison, effect, Some(found.estimate()), Some(found.interval(LEVEL)));
+                Some(Evidence::Repetitions(found))
             }
-            Err(refusal) => comparison.remark = refusal.to_string(),
+            Err(refusal) => {
+                comparison.remark = refusal.to_string();
+                None
+            }
         },
         Statistic::Mean => {
-            let (estimate, interval, _) = means(effect);
+            let (estimate, interval, test) = means(effect);
             set_effect(&mut comparison, effect, estimate, interval);
+            test.map(Evidence::Means)
         }
-        _ => set_effect(&mut comparison, effect, own.estimate(), own.interval(LEVEL)),
-    }
+        _ => {
+            let own = if effect == Effect::Difference { by_difference.clone() } else { shift(effect) };
+            set_effect(&mut comparison, effect, own.estimate(), own.interval(LEVEL));
+            Some(Evidence::Ranks(own))
+        }
+    };
     // A ratio to a censored value is not zero.
     let has_infinite_first = strata.iter().any(|(first, _)| first.iter().any(|value| value.is_infinite()));
     if has_infinite_first && comparison.ratio == Some(0.0) {
@@ -99,10 +108,11 @@ pub(super) fn contrast(
         let found = ranges.iter().map(|(effect, range)| Some((evidence(*effect)?, *range)));
         found.collect::<Option<Vec<_>>>().map(RangeTests)
     };
-    let evidence = tests_of(&|effect| match statistic {
-        _ if is_repeated => repetitions(effect, measured).ok().map(Evidence::Repetitions),
-        Statistic::Mean => means(effect).2.map(Evidence::Means),
-        _ => Some(Evidence::Ranks(shift(effect))),
+    let evidence = tests_of(&|of| match statistic {
+        _ if of == effect => own.clone(),
+        _ if is_repeated => repetitions(of, measured).ok().map(Evidence::Repetitions),
+        Statistic::Mean => means(of).2.map(Evidence::Means),
+        _ => Some(Evidence::Ranks(by_difference.clone())),
     });
     let Some(evidence) = evidence else { return comparison };
     comparison.smallest_p = Some(evidence.smallest_p());
@@ -117,9 +127,7 @@ pub(super) fn contrast(
         });
         let strict = decision.at_most_as_sure_as(strict.as_ref());
         if strict.p > decision.p {
-            let unknown = "VMs of B without a value count as the worst in p".to_owned();
-            let remarks = [std::mem::take(&mut comparison.remark), unknown];
-            comparison.remark = remarks.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
+            comparison.add_remark("VMs of B without a value count as the worst in p");
         }
         decision = strict;
     }

@@ -159,6 +159,12 @@ impl Comparison {
         }
     }
 
+    /// Adds a clause to the remark.
+    fn add_remark(&mut self, clause: &str) {
+        let separator = if self.remark.is_empty() { "" } else { "; " };
+        self.remark = format!("{}{separator}{clause}", self.remark);
+    }
+
     /// Whether the row has two sides with values; false for a missing cell or metric and for a smaller share of VMs.
     #[must_use]
     pub fn is_contrast(&self) -> bool {

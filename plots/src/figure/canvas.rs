@@ -75,6 +75,15 @@ pub(super) fn rotate_rising_text(svg: &str) -> String {
     svg.replace("rotate(90,", "rotate(-45,")
 }
 
+/// Draws lines below each other, centred around `y`.
+pub(super) fn draw_lines(area: &Area<'_>, format: TextFormat, lines: &[String], (x, y): (i32, i32)) -> DrawResult {
+    for (n, line) in lines.iter().enumerate() {
+        let at = y + (2 * n as i32 + 1 - lines.len() as i32) * line_height(FONT_SIZE) / 2;
+        format.draw(area, line, (x, at))?;
+    }
+    Ok(())
+}
+
 pub(super) fn draw_segment(area: &Area<'_>, a: (i32, i32), b: (i32, i32), colour: RGBColor, width: f64) -> DrawResult {
     area.draw(&PathElement::new(vec![a, b], colour.stroke_width(points(width).unsigned_abs())))
 }

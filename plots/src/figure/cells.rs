@@ -295,16 +295,19 @@ pub(super) fn is_mean_withheld(data: Data<'_>, metrics: &[&Metric], place: &Plac
     rows.any(|row| row.n() > 0 && row.mean_withheld().is_some())
 }
 
+/// What a statistic is over: `trials`, or `VMs`.
+pub(super) fn unit_of(statistic: Statistic) -> &'static str {
+    match statistic {
+        Statistic::Median | Statistic::Mean => "trials",
+        Statistic::P90 | Statistic::P95 | Statistic::P99 => "VMs",
+    }
+}
+
 /// What a statistic is over, with the value of a trial: that of a percentile's points is a median.
 pub(super) fn over(statistic: Statistic) -> String {
-    match statistic {
-        Statistic::Median | Statistic::Mean => {
-            format!("over trials (a trial of several VMs counts as its {})", statistic.label())
-        }
-        Statistic::P90 | Statistic::P95 | Statistic::P99 => {
-            "over VMs (in the points a trial of several VMs counts as its median)".to_owned()
-        }
-    }
+    let value = if statistic == Statistic::Mean { "mean" } else { "median" };
+    let points = if unit_of(statistic) == "VMs" { "in the points " } else { "" };
+    format!("over {} ({points}a trial of several VMs counts as its {value})", unit_of(statistic))
 }
 
 /// Why a caption describes no interval. `rows` are those of all places.

@@ -4,7 +4,8 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axes::wrap_to_lines;
 use super::canvas::{
-    Area, DrawResult, FONT_SIZE, Scale, TextFormat, draw_outline, draw_segment, fill_rectangle, line_height, text_width,
+    Area, DrawResult, FONT_SIZE, Scale, TextFormat, draw_lines, draw_outline, draw_segment, fill_rectangle,
+    line_height, text_width,
 };
 use super::draw::{Sheet, padding};
 use super::forest::{Forest, Row};
@@ -102,30 +103,18 @@ pub(super) fn draw(area: &Area<'_>, sheet: Sheet, forest: &Forest) -> DrawResult
     TextFormat::new(FONT_SIZE, HPos::Center, VPos::Top).draw(area, "Ratio (log scale)", below)?;
     for (n, row) in forest.rows.iter().enumerate() {
         let middle = sheet.top + n as i32 * layout.row + layout.row / 2;
-        draw_lines(area, &layout.labels[n], (left - points(4.0), middle), HPos::Right, theme::INK)?;
+        let label = TextFormat::new(FONT_SIZE, HPos::Right, VPos::Center);
+        draw_lines(area, label, &layout.labels[n], (left - points(4.0), middle))?;
         draw_row(area, sheet, row, &across, middle)?;
         let ink = match row.outcome {
             Outcome::Contradicted | Outcome::NotMeasured => theme::ALARM,
             Outcome::Inconclusive | Outcome::NotComparable => theme::FAINT,
             Outcome::Holds => theme::INK,
         };
-        draw_lines(area, &lines_beside(row, layout.is_narrow), (right + points(5.0), middle), HPos::Left, ink)?;
+        let beside = TextFormat::new(FONT_SIZE, HPos::Left, VPos::Center).colour(ink);
+        draw_lines(area, beside, &lines_beside(row, layout.is_narrow), (right + points(5.0), middle))?;
     }
     draw_segment(area, (left, sheet.top), (left, sheet.bottom), theme::INK, 0.8)
-}
-
-fn draw_lines(
-    area: &Area<'_>,
-    lines: &[String],
-    (x, middle): (i32, i32),
-    side: HPos,
-    colour: plotters::style::RGBColor,
-) -> DrawResult {
-    for (n, line) in lines.iter().enumerate() {
-        let y = middle + (2 * n as i32 + 1 - lines.len() as i32) * line_height(FONT_SIZE) / 2;
-        TextFormat::new(FONT_SIZE, side, VPos::Center).colour(colour).draw(area, line, (x, y))?;
-    }
-    Ok(())
 }
 
 /// The expected range; an end without a limit is that of the axis.

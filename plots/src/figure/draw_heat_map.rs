@@ -5,8 +5,8 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axes::{TickLabels, wrap_to_lines};
 use super::canvas::{
-    Area, DrawResult, FONT_SIZE, Scale, TextFormat, draw_outline, draw_segment, fill_rectangle, line_height, rectangle,
-    shorten, text_width, wrap,
+    Area, DrawResult, FONT_SIZE, Scale, TextFormat, draw_lines, draw_outline, draw_segment, fill_rectangle,
+    line_height, rectangle, shorten, text_width, wrap,
 };
 use super::draw::{Sheet, padding};
 use super::hatch::{Hatch, strokes};
@@ -117,11 +117,8 @@ pub(super) fn draw(area: &Area<'_>, sheet: Sheet, heat: &HeatMap) -> DrawResult 
             let share = |value: f64| if high > low { (value - low) / (high - low) } else { 0.5 };
             draw_cell(area, cell, cell.value.map(share), [(edge(m), y0), (edge(m + 1), y1)])?;
         }
-        let lines = &layout.rows[n];
-        for (m, line_text) in lines.iter().enumerate() {
-            let y = i32::midpoint(y0, y1) + (2 * m as i32 + 1 - lines.len() as i32) * line_height(FONT_SIZE) / 2;
-            TextFormat::new(FONT_SIZE, HPos::Right, VPos::Center).draw(area, line_text, (frame.x0 - points(4.0), y))?;
-        }
+        let label = TextFormat::new(FONT_SIZE, HPos::Right, VPos::Center);
+        draw_lines(area, label, &layout.rows[n], (frame.x0 - points(4.0), i32::midpoint(y0, y1)))?;
     }
     for (n, line_text) in layout.y_label.iter().enumerate() {
         let at = (padding() / 2 + n as i32 * line_height(FONT_SIZE), i32::midpoint(sheet.top, sheet.bottom));

@@ -4,8 +4,8 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axes::wrap_to_lines;
 use super::canvas::{
-    Area, DrawResult, FONT_SIZE, Scale, TextFormat, draw_group_area, draw_outline, draw_segment, line_height,
-    rectangle, shorten, text_width, wrap_words,
+    Area, DrawResult, FONT_SIZE, Scale, TextFormat, draw_group_area, draw_lines, draw_outline, draw_segment,
+    line_height, rectangle, shorten, text_width, wrap_words,
 };
 use super::description::LegendEntry;
 use super::draw::{Sheet, draw_inner_legend, padding};
@@ -99,11 +99,8 @@ pub(super) fn draw(area: &Area<'_>, sheet: Sheet, timeline: &Timeline, legend: &
     TextFormat::new(FONT_SIZE, HPos::Center, VPos::Top).draw(area, &timeline.x_label, below)?;
     for (n, row) in timeline.rows.iter().enumerate() {
         let middle = sheet.top + n as i32 * labels.row + labels.row / 2;
-        let lines = &labels.lines[n];
-        for (m, line_text) in lines.iter().enumerate() {
-            let y = middle + (2 * m as i32 + 1 - lines.len() as i32) * line_height(FONT_SIZE) / 2;
-            TextFormat::new(FONT_SIZE, HPos::Right, VPos::Center).draw(area, line_text, (left - points(4.0), y))?;
-        }
+        let label = TextFormat::new(FONT_SIZE, HPos::Right, VPos::Center);
+        draw_lines(area, label, &labels.lines[n], (left - points(4.0), middle))?;
         draw_row(area, sheet, row, &timeline.unit, &across, middle)?;
     }
     draw_segment(area, (left, sheet.top), (left, sheet.bottom), theme::INK, 0.8)?;

@@ -3,7 +3,6 @@
 use microbench_formats::axis::Level;
 use microbench_formats::figure::Figure;
 use microbench_formats::metric::Metric;
-use microbench_formats::statistic::Statistic;
 
 use super::cells::{self, Places};
 use super::description::{Chart, Data, Description};
@@ -89,7 +88,7 @@ fn describe_metric(data: Data<'_>, figure: &Figure, metric: &Metric, places: &Pl
             "Numbers and colours: {} over {}, rounded to three significant digits or whole numbers; hatched: no \
              value.{star}{} {}",
             figure.statistic.label(),
-            if matches!(figure.statistic, Statistic::Median | Statistic::Mean) { "trials" } else { "VMs" },
+            cells::unit_of(figure.statistic),
             cells::notes_sentence(places, &notes),
             cells::closing_sentences(data, figure, &[metric], places)
         ),

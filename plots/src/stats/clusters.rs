@@ -19,20 +19,14 @@ pub struct TrialVms {
 impl TrialVms {
     /// The number of VMs.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn vms(&self) -> usize {
         self.values.len() + self.unknown
-    }
-
-    /// Whether the trial has no VM.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// The value of rank `rank`, from 1, with `unknown` as the value of each VM without one.
     fn ranked(&self, rank: usize, unknown: f64) -> f64 {
         let mut all = self.values.clone();
-        all.resize(self.len(), unknown);
+        all.resize(self.vms(), unknown);
         all.sort_by(f64::total_cmp);
         all[rank - 1]
     }
@@ -40,8 +34,8 @@ impl TrialVms {
 
 /// The number of VMs of every trial; `None` if it differs, or without a VM.
 fn vms_of_each(trials: &[&TrialVms]) -> Option<usize> {
-    let first = trials.first()?.len();
-    (first > 0 && trials.iter().all(|trial| trial.len() == first)).then_some(first)
+    let first = trials.first()?.vms();
+    (first > 0 && trials.iter().all(|trial| trial.vms() == first)).then_some(first)
 }
 
 /// The `p`-quantile of the known values of all VMs.
@@ -105,9 +99,8 @@ pub fn interval(trials: &[&TrialVms], p: f64, level: f64) -> Option<Interval> {
     Some(Interval { low: low.low, high: high.high, level: if k == 1 { low.level } else { level } })
 }
 
-/// A lower bound of the `p`-quantile over VMs, which is right with at least `level`, for fewer trials than [`interval`]
-/// needs: the low end that the largest possible order statistic gives. For the 99th percentile of one trial it is its
-/// value, which few VMs exceed by chance.
+/// A lower bound of the `p`-quantile over VMs, for fewer trials than [`interval`] needs: the largest order statistic that
+/// is at or below the quantile with a probability of at least `level` (Conover 1999, section 3.2).
 ///
 /// `None` if no order statistic is a bound at this level, or if trials differ in their number of VMs.
 #[must_use]

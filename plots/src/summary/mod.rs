@@ -9,6 +9,7 @@ pub mod results;
 mod table;
 mod text;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use microbench_formats::host::HostKind;
@@ -121,8 +122,18 @@ impl Row {
         count(Status::Failed) + count(Status::NotAvailable)
     }
 
-    /// The VMs of each trial with a known value.
-    fn clusters(&self) -> Vec<&TrialVms> {
+    /// The VMs of each trial, also of those without a value.
+    #[must_use]
+    pub fn clusters(&self) -> Cow<'_, [TrialVms]> {
+        let single = |trial: &Trial| TrialVms { values: vec![trial.median], unknown: 0 };
+        match self.vms_of_trials.is_empty() {
+            true => self.trials.iter().map(single).collect(),
+            false => Cow::Borrowed(&self.vms_of_trials),
+        }
+    }
+
+    /// The clusters with a known value.
+    fn known_clusters(&self) -> Vec<&TrialVms> {
         self.vms_of_trials.iter().filter(|trial| !trial.values.is_empty()).collect()
     }
 
@@ -130,7 +141,7 @@ impl Row {
     #[must_use]
     pub fn trials_for_tail(&self, statistic: Statistic) -> Option<usize> {
         let p = statistic.quantile().filter(|p| *p > 0.5)?;
-        let vms = self.vms_of_trials.first().map_or(1, TrialVms::len);
+        let vms = self.vms_of_trials.first().map_or(1, TrialVms::vms);
         clusters::smallest_trials(vms, p, LEVEL)
     }
 
@@ -233,7 +244,7 @@ impl Row {
             Some(0.5) => median(&values),
             Some(p) => match self.vms_of_trials.is_empty() {
                 true => quantile(&values, p),
-                false => clusters::quantile(&self.clusters(), p),
+                false => clusters::quantile(&self.known_clusters(), p),
             }
             .filter(|_| self.trials_for_tail(statistic).is_some_and(|least| values.len() >= least)),
         };
@@ -253,7 +264,7 @@ impl Row {
         match statistic.quantile()? {
             0.5 => interval(&self.values(statistic), LEVEL),
             p if self.vms_of_trials.is_empty() => quantile_interval(&self.values(statistic), p, LEVEL),
-            p => clusters::interval(&self.clusters(), p, LEVEL),
+            p => clusters::interval(&self.known_clusters(), p, LEVEL),
         }
     }
 

@@ -11,29 +11,11 @@ use microbench_plots::figure::description::Chart;
 use microbench_plots::figure::{Data, describe};
 use microbench_plots::{Analysis, analyze, journal, plot, report, samples, table};
 
-use crate::support::{Run, bar, figure, selection, text};
+use crate::support::{Run, bar, claim, figure, selection, text};
 
 fn side(variant: &str, concurrency: i64) -> Side {
     let of = selection(&[("variant", vec![text(variant)]), ("concurrency", vec![Level::Int(concurrency)])]);
     Side { metric: "kernel_boot_time".into(), of }
-}
-
-fn claim(name: &str, comparison: Option<Comparison>, least: Option<f64>, most: Option<f64>) -> Claim {
-    Claim {
-        name: name.into(),
-        text: format!("What {name} says."),
-        unmeasured: if comparison.is_none() { "not measurable".into() } else { String::new() },
-        comparison,
-        statistic: Statistic::Median,
-        least,
-        most,
-        strict: false,
-        subject: Subject::Statistic,
-        clock: None,
-        gate: false,
-        published: Some(1.18),
-        data: "something else".into(),
-    }
 }
 
 /// The claim with limits that hold on any clock.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use microbench_formats::axis::{Axis, Level};
 use microbench_formats::cell::Cell;
-use microbench_formats::claim::{Claim, Comparison, Side, Subject};
+use microbench_formats::claim::{Claim, Comparison, Side};
 use microbench_formats::figure::{Column, Figure, FigureForm, Scaling, Theme};
 use microbench_formats::level_map::LevelMap;
 use microbench_formats::plan::PlannedTrial;
@@ -22,7 +22,7 @@ use microbench_plots::samples::{Sample, samples};
 use microbench_plots::summary::{Row, summarise};
 use resvg::usvg;
 
-use crate::support::{Run, bar, figure, metric, selection, text};
+use crate::support::{Run, bar, claim, figure, metric, selection, text};
 
 const PHASES: [(&str, &str); 5] = [
     ("phase_spawn", "Spawn"),
@@ -64,19 +64,9 @@ fn ratios() -> Vec<Claim> {
         of: selection(&[("variant", vec![text(variant)]), ("concurrency", vec![Level::Int(at_once)])]),
     };
     let claim = |name: &str, (first, second): (Side, Side), least, most| Claim {
-        name: name.into(),
         text: format!("The web service of the first microVM starts before that of the second one ({name}), by far"),
-        comparison: Some(Comparison::Ratio(first, second)),
-        statistic: Statistic::Median,
-        least,
-        most,
-        strict: false,
-        subject: Subject::Statistic,
-        clock: None,
-        gate: false,
         published: least,
-        data: String::new(),
-        unmeasured: String::new(),
+        ..claim(name, Some(Comparison::Ratio(first, second)), least, most)
     };
     vec![
         claim("one", (side("fc", 1), side("qemu", 1)), Some(0.9), Some(1.1)),

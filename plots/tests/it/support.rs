@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use microbench_formats::attribution::Attribution;
 use microbench_formats::axis::{Axis, Level};
 use microbench_formats::cell::Cell;
+use microbench_formats::claim::{Claim, Comparison, Subject};
 use microbench_formats::figure::{Column, Figure, FigureBar, FigureForm, Scaling, Theme};
 use microbench_formats::host::HostKind;
 use microbench_formats::journal::{encode, records};
@@ -274,5 +275,24 @@ impl Run {
         let (ok, failed) = if applicable { (cell.concurrency, 0) } else { (0, cell.concurrency) };
         records.push(Record::TrialEnd { trial: trial.index, attempt, ok, failed });
         records
+    }
+}
+
+/// A claim on medians without a gate.
+pub(crate) fn claim(name: &str, comparison: Option<Comparison>, least: Option<f64>, most: Option<f64>) -> Claim {
+    Claim {
+        name: name.into(),
+        text: format!("What {name} says."),
+        unmeasured: if comparison.is_none() { "not measurable".into() } else { String::new() },
+        comparison,
+        statistic: Statistic::Median,
+        least,
+        most,
+        strict: false,
+        subject: Subject::Statistic,
+        clock: None,
+        gate: false,
+        published: Some(1.18),
+        data: "something else".into(),
     }
 }

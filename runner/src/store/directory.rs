@@ -17,6 +17,7 @@ use microbench_formats::shard::Shard;
 use microbench_measure::artifacts::lock::{self, Lock};
 use microbench_measure::sys;
 use microbench_measure::sys::durable::{self, damaged_file_error};
+use microbench_measure::sys::remove::remove_tree;
 use microbench_measure::trust;
 use microbench_plots::run;
 use microbench_study::engine::description::Engine;
@@ -379,7 +380,7 @@ fn remove_leftovers(parent: &Path) {
             continue;
         };
         if let Ok(_held) = Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
-            drop(fs::remove_dir_all(&path));
+            drop(remove_tree(&path));
         }
     }
 }

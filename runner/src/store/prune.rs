@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use microbench_formats::code::Code;
 use microbench_formats::input;
 use microbench_formats::shard::Shard;
+use microbench_measure::sys::remove::remove_tree;
 use nix::fcntl::{Flock, FlockArg};
 use serde::Serialize;
 
@@ -141,7 +142,7 @@ pub fn remove(folder: &Path) -> anyhow::Result<()> {
     let name = folder.file_name().with_context(|| format!("{} has no name", folder.display()))?;
     let aside = folder.with_file_name(format!("{HALF_MADE}{}", name.to_string_lossy()));
     std::fs::rename(folder, &aside).with_context(|| format!("cannot remove {}", folder.display()))?;
-    std::fs::remove_dir_all(&aside).with_context(|| format!("cannot remove {}", aside.display()))
+    remove_tree(&aside).with_context(|| format!("cannot remove {}", aside.display()))
 }
 
 #[cfg(test)]

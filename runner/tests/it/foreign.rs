@@ -98,6 +98,33 @@ fn projects_engines_and_manifests_of_others_are_refused() {
     refused(&bench.run(&["explain", "MB7001x"]), "MB6006", "");
 }
 
+/// A program that an engine names by its path or that is on PATH, and the cache.
+#[test]
+fn programs_and_caches_of_others_are_refused() {
+    require!(root());
+    let bench = Bench::new();
+    bench.study(&["ok"], "concurrency = [1]\ntrials = 1", "");
+    let engine = fs::read_to_string(bench.path("engines/fake.toml")).unwrap();
+    let line = engine.lines().find(|line| line.starts_with("program = ")).unwrap().to_owned();
+    let program = bench.path("others/vmm");
+    bench.file("others/vmm", "#!/bin/sh\necho 1.0\n");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    own_by_other(&program);
+    let on_path = format!("{}:/usr/bin:/bin", bench.path("others").display());
+    for name in [program.display().to_string(), "vmm".to_owned()] {
+        bench.file("engines/fake.toml", &engine.replace(&line, &format!("program = \"{name}\"")));
+        let refusing = || bench.command(&["artifacts", "study.toml"]).env("PATH", &on_path).output().unwrap();
+        refused(&refusing(), "error[MB7001]", "vmm is not trusted: it belongs to user 4242");
+    }
+    bench.file("engines/fake.toml", &engine);
+    assert!(bench.run(&["artifacts", "study.toml"]).status.success());
+    let cache = bench.path("others/cache");
+    fs::create_dir(&cache).unwrap();
+    own_by_other(&cache);
+    let with_cache = bench.command(&["artifacts", "study.toml"]).env("MICROBENCH_CACHE", &cache).output().unwrap();
+    refused(&with_cache, "error[MB7001]", "the cache");
+}
+
 #[test]
 fn files_of_others_are_trusted_for_one_call_or_by_a_record() {
     require!(root());

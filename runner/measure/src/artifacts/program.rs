@@ -83,7 +83,7 @@ pub fn provide(name: &str, cache: &Cache) -> anyhow::Result<Artifact> {
     match descriptions()?.get(name) {
         Some(program) => fetch(program, cache),
         None => {
-            let path = find_program(name)?;
+            let path = find_trusted(name)?;
             Artifact::from_file(Kind::Program, name, "", &path.display().to_string(), &path)
         }
     }
@@ -100,6 +100,13 @@ pub fn is_available(name: &str, cache: &Cache) -> anyhow::Result<bool> {
         Some(program) => Ok(cache.has(&title(program)?)),
         None => Ok(missing_requirement(name)?.is_none()),
     }
+}
+
+/// The path of an installed program, which is executed: it must not be foreign.
+fn find_trusted(name: &str) -> anyhow::Result<PathBuf> {
+    let path = find_program(name)?;
+    trust::check("the program", &path)?;
+    Ok(path)
 }
 
 fn entry_name(program: &Program) -> String {
@@ -125,8 +132,7 @@ fn fetch(program: &Program, cache: &Cache) -> anyhow::Result<Artifact> {
         .first()
         .with_context(|| format!("the description of the program {} lists no file", program.name))?;
     if program.sources.iter().any(|source| source.kind == SourceKind::System) {
-        let path = find_program(&main.name)?;
-        trust::check("the program", &path)?;
+        let path = find_trusted(&main.name)?;
         let argument = program.version_argument.as_deref().unwrap_or("--version");
         let version = read_version(&path, argument)?;
         return Artifact::from_file(Kind::Program, &program.name, &version, &origin_of(&path), &path);

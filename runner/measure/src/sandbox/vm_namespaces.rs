@@ -11,7 +11,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::{Mode, umask};
 
 use crate::requirement::MissingRequirements;
+use crate::sys::descriptor_path;
 use crate::sys::mount::{self as mounts, bind_read_only};
 use crate::sys::namespace_init::NamespaceInit;
 use crate::sys::threads::on_new_thread;
@@ -30,8 +31,8 @@ use crate::sys::threads::on_new_thread;
 /// Folders below `/` that VMs see, read-only to them: programs, libraries, their data, devices. All others are empty.
 const SYSTEM_FOLDERS: [&str; 14] =
     ["bin", "dev", "etc", "gnu", "lib", "lib32", "lib64", "libx32", "nix", "opt", "proc", "sbin", "sys", "usr"];
-/// Folders below these that VMs do not see: shared memory, message queues, terminals of the user.
-const HIDDEN: [&str; 3] = ["/dev/shm", "/dev/mqueue", "/dev/pts"];
+/// Folders below these that VMs do not see: shared memory, message queues, terminals of the user, sockets of a daemon.
+const HIDDEN: [&str; 4] = ["/dev/shm", "/dev/mqueue", "/dev/pts", "/nix/var"];
 /// Private folders of a VM, each with its folder in the VM's own folder.
 pub const TEMPORARY: [(&str, &str); 2] = [("/tmp", "tmp"), ("/var/tmp", "var-tmp")];
 /// Place of the VM's own folder in the scratch folder until it is mounted at its path.
@@ -115,7 +116,7 @@ impl VmRoot {
                 };
                 place.parent().map_or(Ok(()), create)?;
                 // Kept: it ends with the namespace.
-                std::mem::forget(bind_read_only(&of_descriptor(&descriptor), &place)?);
+                std::mem::forget(bind_read_only(&descriptor_path(descriptor.as_fd()), &place)?);
                 if covered {
                     moved.push((file, place));
                 }
@@ -146,7 +147,7 @@ impl VmRoot {
         let own = open_path(&own)?;
         if self.temporary {
             for (place, name) in TEMPORARY {
-                bind(&of_descriptor(&own).join(name), Path::new(place))?;
+                bind(&descriptor_path(own.as_fd()).join(name), Path::new(place))?;
             }
         }
         fs::create_dir_all(&self.scratch)?;
@@ -154,11 +155,11 @@ impl VmRoot {
         mount(Some("tmpfs"), &self.scratch, Some("tmpfs"), flags, Some("mode=0711,size=64k"))
             .with_context(|| format!("cannot mount a tmpfs on {}", self.scratch.display()))?;
         fs::create_dir_all(folder)?;
-        bind(&of_descriptor(&own), folder)?;
+        bind(&descriptor_path(own.as_fd()), folder)?;
         for ((path, _), descriptor) in self.moved.iter().zip(&moved) {
             path.parent().map_or(Ok(()), fs::create_dir_all)?;
             File::create(path)?;
-            bind(&of_descriptor(descriptor), path)?;
+            bind(&descriptor_path(descriptor.as_fd()), path)?;
         }
         Ok(())
     }
@@ -173,10 +174,6 @@ fn is_on_system(path: &Path) -> bool {
 fn open_path(path: &Path) -> io::Result<OwnedFd> {
     let file = File::options().read(true).custom_flags(libc::O_PATH).open(path);
     file.map(OwnedFd::from).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
-}
-
-fn of_descriptor(descriptor: &OwnedFd) -> PathBuf {
-    PathBuf::from(format!("/proc/thread-self/fd/{}", descriptor.as_raw_fd()))
 }
 
 fn open_namespace(name: &str) -> io::Result<File> {

@@ -19,7 +19,7 @@ use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
@@ -30,6 +30,12 @@ use rustix::thread::{self, CapabilitiesSecureBits as SecureBits};
 const JOIN_SESSION_KEYRING: libc::c_int = 1;
 /// The first descriptor after standard input, output and error.
 const FIRST_DESCRIPTOR: RawFd = 3;
+
+/// The path that leads to the file of a descriptor of this process, also for one that is open with `O_PATH`.
+#[must_use]
+pub fn descriptor_path(descriptor: BorrowedFd<'_>) -> PathBuf {
+    PathBuf::from(format!("/proc/thread-self/fd/{}", descriptor.as_raw_fd()))
+}
 
 /// Marks all inherited descriptors, except the standard ones, as close-on-exec. Otherwise VMMs and tools would inherit
 /// what the caller left open (`exec 7</etc/shadow` in a shell).

@@ -157,9 +157,15 @@ impl Program {
         })
     }
 
-    /// Sets the limits of the process.
+    /// Sets the limits of the process, at most the hard limits of this process, which only root of the host may exceed.
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
+        let at_most_hard =
+            |limit: Option<u64>, resource| limit.map(|limit| limit.min(getrlimit(resource).maximum.unwrap_or(limit)));
+        let limits = Limits {
+            file_bytes: at_most_hard(limits.file_bytes, Resource::Fsize),
+            processes: at_most_hard(limits.processes, Resource::Nproc),
+        };
         Self { limits, ..self }
     }
 
@@ -246,20 +252,16 @@ impl Program {
 impl Program {
     /// The limits of the process, by resource.
     fn limits(&self) -> Vec<(Limited, libc::rlimit)> {
-        // Only root of the host may exceed the hard limit.
-        let both = |resource: Resource, limit: u64| {
-            let limit = limit.min(getrlimit(resource).maximum.unwrap_or(limit));
-            libc::rlimit { rlim_cur: limit, rlim_max: limit }
-        };
+        let both = |limit: u64| libc::rlimit { rlim_cur: limit, rlim_max: limit };
         let descriptors = ORIGINAL_LIMIT.get().map(|limit| libc::rlimit {
             rlim_cur: limit.current.unwrap_or(libc::RLIM_INFINITY),
             rlim_max: limit.maximum.unwrap_or(libc::RLIM_INFINITY),
         });
         let limits = [
-            (libc::RLIMIT_CORE, Some(libc::rlimit { rlim_cur: 0, rlim_max: 0 })),
+            (libc::RLIMIT_CORE, Some(both(0))),
             (libc::RLIMIT_NOFILE, descriptors),
-            (libc::RLIMIT_FSIZE, self.limits.file_bytes.map(|limit| both(Resource::Fsize, limit))),
-            (libc::RLIMIT_NPROC, self.limits.processes.map(|limit| both(Resource::Nproc, limit))),
+            (libc::RLIMIT_FSIZE, self.limits.file_bytes.map(both)),
+            (libc::RLIMIT_NPROC, self.limits.processes.map(both)),
         ];
         limits.into_iter().filter_map(|(resource, limit)| Some((resource, limit?))).collect()
     }

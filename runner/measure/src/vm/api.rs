@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -11,8 +11,8 @@ use microbench_study::engine::launch::LaunchCall;
 use reqwest::{Client, Method};
 use tokio::runtime::{self, Runtime};
 
-use super::socket;
 use crate::guest::http;
+use crate::sys::descriptor_path;
 
 /// Largest part of an error response that is read, bytes.
 const RESPONSE_LIMIT: usize = 64 << 10;
@@ -50,14 +50,14 @@ impl ApiClient {
     pub fn new() -> anyhow::Result<Self> {
         let socket = OwnedFd::from(File::open("/dev/null").context("cannot open /dev/null")?);
         // Not by the path of the socket: the VMM could replace it by a link to a socket of the host.
-        let path = socket::path_of(&socket);
+        let path = descriptor_path(socket.as_fd());
         // Firecracker accepts at most ten connections; a client needs one.
         let client = http::builder().unix_socket(path).build().context("cannot create the client of the VMM's API")?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
         Ok(Self { client, runtime, socket })
     }
 
-    /// Makes `socket` that of all calls: a descriptor of the socket file ([`socket::open`]).
+    /// Makes `socket` that of all calls: a descriptor of the socket file ([`open`](super::socket::open)).
     ///
     /// # Errors
     /// That of `dup3(2)`.

@@ -1,11 +1,13 @@
 //! Unix sockets in a folder that a VM can write to.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+
+use crate::sys::descriptor_path;
 
 /// Opens the file of the socket `path`, without connecting. Nothing on the way may be a link, which would lead to a
 /// socket of the host.
@@ -21,12 +23,6 @@ pub(super) fn open(path: &Path) -> io::Result<OwnedFd> {
     }
 }
 
-/// The path that leads to the file of the descriptor.
-#[must_use]
-pub(super) fn path_of(file: &OwnedFd) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
-}
-
 /// Whether a program listens on the socket, without waiting: a full queue of connections also counts as not yet.
 ///
 /// # Errors
@@ -34,5 +30,5 @@ pub(super) fn path_of(file: &OwnedFd) -> PathBuf {
 pub(super) fn try_connect(file: &OwnedFd) -> io::Result<()> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let client = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    Ok(connect(client.as_raw_fd(), &UnixAddr::new(&path_of(file))?)?)
+    Ok(connect(client.as_raw_fd(), &UnixAddr::new(&descriptor_path(file.as_fd()))?)?)
 }
